@@ -1,0 +1,177 @@
+"""The values that the stations of a request pass on: Interaction, Exchange, Agent, Permission, Version, Result.
+
+Frozen, without behaviour beyond small questions about themselves. Source: hl7.org/fhir/R4/http.html for the terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fhirserver.outcome import Issue, OutcomeError
+    from fhirserver.search.expression import Expression
+
+JsonObject = dict[str, Any]
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Kind(StrEnum):
+    """What an interaction does. Source: hl7.org/fhir/R4/valueset-system-restful-interaction.html."""
+
+    READ = "read"
+    VREAD = "vread"
+    UPDATE = "update"
+    PATCH = "patch"
+    DELETE = "delete"
+    CREATE = "create"
+    HISTORY_INSTANCE = "history-instance"
+    HISTORY_TYPE = "history-type"
+    HISTORY_SYSTEM = "history-system"
+    SEARCH_TYPE = "search-type"
+    SEARCH_SYSTEM = "search-system"
+    SEARCH_COMPARTMENT = "search-compartment"
+    CAPABILITIES = "capabilities"
+    BATCH = "batch"
+    TRANSACTION = "transaction"
+    OPERATION = "operation"
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One thing asked of the server: a request, or an entry of a Bundle.
+
+    `query`: decoded pairs in order (search parameters, conditional criteria or operation parameters). `body`: the
+    parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
+    Bundle.entry.fullUrl. `headers`: lower-case names; only those that FHIR gives a meaning.
+    """
+
+    kind: Kind
+    type: str | None = None
+    id: str | None = None
+    vid: str | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    body: Any = None
+    operation: str | None = None
+    compartment: tuple[str, str] | None = None
+    full_url: str | None = None
+    method: str = "GET"
+    url: str = ""
+    headers: Mapping[str, str] = NOTHING
+
+    @property
+    def lenient(self) -> bool:
+        """True where `Prefer: handling=lenient` asks to ignore unknown parameters."""
+        return "handling=lenient" in self.headers.get("prefer", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Who asks. `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference."""
+
+    name: str
+    client: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What an agent may see and do, made by access/, required by every read and write of the store.
+
+    `restrictions`: a filter for each resource type that every row must match, ANDed into the database query; types
+    without one are unrestricted. `denied`: types out of reach. `reason`: why it was granted (system work names its own).
+    """
+
+    agent: Agent
+    reason: str
+    restrictions: Mapping[str, Expression] = field(default_factory=dict)
+    denied: frozenset[str] = frozenset()
+
+    def restriction(self, type: str) -> Expression | None:
+        """The filter for rows of `type`, None when every row may be seen."""
+        return self.restrictions.get(type)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One stored version of a resource.
+
+    `vid`: 1, 2, 3 ... `ts`: lastUpdated, microseconds since 1970 UTC (whole milliseconds). `raw`: the exact JSON bytes,
+    None for a deletion. `method`: the HTTP verb that made it (POST, PUT, PATCH, DELETE). `created`: this write made the
+    resource anew (first version, or first after a deletion).
+    """
+
+    type: str
+    id: str
+    vid: int
+    ts: int
+    raw: bytes | None
+    method: str = "PUT"
+    created: bool = False
+
+    @property
+    def deleted(self) -> bool:
+        """True for the version that records a deletion."""
+        return self.raw is None
+
+    @property
+    def etag(self) -> str:
+        """The weak entity tag of this version."""
+        return f'W/"{self.vid}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of an answered Bundle. `mode`: match, include, outcome; empty in history."""
+
+    version: Version
+    mode: str = "match"
+    raw: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The entries of a searchset or history Bundle.
+
+    `total`: known number of matches, None where it was not asked or is not known. `links`: relation -> URL, in order.
+    """
+
+    kind: str
+    entries: tuple[Entry, ...]
+    total: int | None = None
+    links: tuple[tuple[str, str], ...] = ()
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an interaction came to; exactly one of version, page, resource, error (or none: empty body)."""
+
+    status: int
+    version: Version | None = None
+    page: Page | None = None
+    resource: JsonObject | None = None
+    error: OutcomeError | None = None
+    issues: tuple[Issue, ...] = ()
+    headers: Mapping[str, str] = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request on its way through the stations: one agent, one or more interactions, atomic or not.
+
+    `bundle`: "batch" or "transaction" where the request was a Bundle, else None.
+    """
+
+    agent: Agent
+    interactions: tuple[Interaction, ...]
+    request_id: str
+    bundle: str | None = None
+
+    @property
+    def atomic(self) -> bool:
+        """True when all interactions succeed or none has any effect."""
+        return self.bundle == "transaction"
