@@ -1,10 +1,10 @@
-"""The elements of every R4 type: children, cardinality, types, bindings, invariants. Reads tables/elements.json.
+"""The elements of every R4 type: children, cardinality, types, bindings, invariants.
 
-The table: `types` name -> [kind, base, abstract]; `primitives` name -> regular expression; `rules` invariant key ->
-[path, severity, expression, human] (path "" where the key has one meaning); `placed` path -> keys of the invariants
-declared there; `children` path -> rows [name, "min..max", types, flags, binding, content reference], where a leading
-string stands for the rows of that path. Flags: s summary, m modifier, a XML attribute, x XHTML.
-Source: hl7.org/fhir/R4/elementdefinition.html
+Reads tables/elements.json: `types` name -> [kind, base, abstract]; `primitives` name -> regular expression;
+`rules` invariant key -> [path, severity, expression, human] (path "" where the key has one meaning); `placed`
+path -> keys of the invariants declared there; `children` path -> rows [name, "min..max", types, flags, binding,
+content reference], where a leading string stands for the rows of that path. Flags: s summary, m modifier,
+a XML attribute, x XHTML. Source: hl7.org/fhir/R4/elementdefinition.html
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TypeRef:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The value set of an element. `strength`: required, extensible, preferred or example. `value_set`: canonical."""
+    """The value set of an element, by canonical. `strength`: required, extensible, preferred or example."""
 
     strength: str
     value_set: str
@@ -58,9 +58,9 @@ class Rule:
 class Element:
     """One child element of a type or backbone element.
 
-    `name`: without [x]. `max`: None is unbounded. `json_names`: JSON property -> type code, one for each type of a choice.
-    `path`: where its own children are listed: "Patient.contact", the resolved content reference, or the name of its
-    data type; empty for a choice, a primitive and a nested resource. `id`: its path in the definitions.
+    `id`: its path in the definitions. `name`: without [x]. `max`: None is unbounded. `json_names`: JSON property
+    -> type code, one for each type of a choice. `path`: where its own children are listed: "Patient.contact", the
+    resolved content reference, or the name of its data type; empty for a choice, a primitive, a nested resource.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Element:
     @property
     def targets(self) -> tuple[str, ...]:
         """The resource types that a Reference or canonical here may point to; empty means any."""
-        return tuple(target for type in self.types for target in type.targets)
+        return tuple(target for type_ref in self.types for target in type_ref.targets)
 
 
 class Elements:
@@ -104,8 +104,8 @@ class Elements:
     def children(self, path: str) -> tuple[Element, ...]:
         """The children of a type or backbone element in the order of the definition, inherited ones first.
 
-        `path`: "Patient", "HumanName", "Patient.contact"; a content reference is followed. Raises KeyError for a path
-        that has no children.
+        `path`: "Patient", "HumanName", "Patient.contact"; a content reference is followed. Raises KeyError for a
+        path that has no children.
         """
         found = self._children.get(path)
         if found is None:
@@ -117,7 +117,7 @@ class Elements:
         return found
 
     def element(self, path: str) -> Element:
-        """The element at a path of the definitions, "Patient.contact.name". Raises KeyError if there is none."""
+        """The element at a path of the definitions, "Patient.contact.name"; KeyError if there is none."""
         parent, _, name = path.rpartition(".")
         name = name.removesuffix("[x]")
         for element in self.children(parent):

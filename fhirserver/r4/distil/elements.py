@@ -1,7 +1,7 @@
-"""Distils the StructureDefinitions of R4 into `elements.json`: what the validator, XML and `_summary` need to know.
+"""Distils the StructureDefinitions of R4 into `elements.json`: what the validator, XML and `_summary` need.
 
-Only base types are read (url http://hl7.org/fhir/StructureDefinition/<Type>). The narrative of the definitions is left
-behind. The shape of the table is described in fhirserver/r4/elements.py, its only reader.
+Only base types are read (url http://hl7.org/fhir/StructureDefinition/<Type>); their narrative is left behind.
+The shape of the table is described in fhirserver/r4/elements.py, its only reader.
 Source: hl7.org/fhir/R4/structuredefinition.html
 """
 
@@ -39,7 +39,7 @@ def definitions(package: Path) -> dict[str, Json]:
 def distil(package: Path, tables: Path) -> None:
     """Write `elements.json` into `tables` from the unpacked definitions in `package`."""
     types = definitions(package)
-    table = {
+    table: dict[str, dict[str, Any]] = {
         "types": {name: _type(definition) for name, definition in types.items()},
         "primitives": _primitives(types),
         "rules": _rules(types),
@@ -62,9 +62,7 @@ def _lines(table: dict[str, dict[str, Any]]) -> bytes:
 
 def _type(definition: Json) -> list[Any]:
     base = definition.get("baseDefinition", "").removeprefix(BASE)
-    kind = {"resource": "resource", "complex-type": "complex", "primitive-type": "primitive"}[
-        definition["kind"]
-    ]
+    kind = definition["kind"].removesuffix("-type")
     return [kind, base, int(definition.get("abstract", False))]
 
 
@@ -79,7 +77,7 @@ def _primitives(types: dict[str, Json]) -> dict[str, str]:
 
 
 def _rules(types: dict[str, Json]) -> dict[str, list[list[str]]]:
-    """Invariant key -> [path, severity, expression, human] for each meaning; path is "" where there is one only."""
+    """Invariant key -> [path, severity, expression, human] for each meaning; path "" if only one."""
     meanings: dict[str, dict[tuple[str, str, str], str]] = defaultdict(dict)
     for _, element in _elements(types):
         for rule in element.get("constraint", ()):
@@ -98,7 +96,7 @@ def _rules(types: dict[str, Json]) -> dict[str, list[list[str]]]:
 
 
 def _placed(types: dict[str, Json]) -> dict[str, str]:
-    """Path of an element or name of a type -> keys of the invariants that are declared there (not inherited)."""
+    """Path of an element, or type name -> keys of the invariants declared there (not inherited)."""
     placed = {}
     for type_name, element in _elements(types):
         path = element["path"]
@@ -112,7 +110,7 @@ def _placed(types: dict[str, Json]) -> dict[str, str]:
 
 
 def _children(types: dict[str, Json]) -> dict[str, list[list[str] | str]]:
-    """Parent path -> rows; a leading string stands for the rows of that path (Element, BackboneElement ...)."""
+    """Parent path -> rows; a leading string stands for the rows of that path."""
     rows: dict[str, list[list[str] | str]] = defaultdict(list)
     for type_name, element in _elements(types):
         path = element["path"]
@@ -164,7 +162,7 @@ def _type_text(type_: Json, resource_id: bool) -> str:
     """`Reference(Patient,Group)`, `Quantity[SimpleQuantity]`, `string`."""
     code = type_["code"]
     if code.startswith("http://hl7.org/fhirpath/"):
-        code = "id" if resource_id else _extension(type_, FHIR_TYPE, "valueUrl")
+        code = "id" if resource_id else _extension(type_, FHIR_TYPE, "valueUrl") or "string"
     targets = [t.removeprefix(BASE) for t in type_.get("targetProfile", ())]
     if targets and "Resource" not in targets:
         code += f"({','.join(targets)})"
