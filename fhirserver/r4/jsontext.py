@@ -33,7 +33,7 @@ MAX_EXPONENT = 308  # what a double can hold; also keeps arithmetic on a Decimal
 MAX_NULLS = 1000  # nulls in one array; R4 only knows them as placeholders beside primitive extensions
 
 _WHITESPACE = b" \t\r\n"
-_WATCH_KEYS_FROM = 64 * 1024  # bytes; in shorter bodies a long key costs nothing that a long string would not
+_WATCH_SIZE_FROM = 16 * 1024  # bytes; in shorter bodies long keys and many nulls cost nothing
 _EXPLAIN_UP_TO = 256 * 1024  # bytes; finding the line of a fault reads the text token by token
 _CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*+\\(?:[bf]|u00(?:0[0-8bBcCeEfF]|1))")
 _LONG_KEY = re.compile(rb'"(?=[^"]{%d})[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+:' % (MAX_KEY + 1))
@@ -83,10 +83,13 @@ def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         _refuse_syntax(data, error)
-    if data.count(b"{") + data.count(b"[") > max_depth and _is_deeper(value, max_depth):
+    try:
+        written = orjson.dumps(value)
+    except TypeError:  # orjson writes less depth than it reads
+        _refuse(data, "json-depth", max_depth)
+    if written.count(b"{") + written.count(b"[") > max_depth and _is_deeper(value, max_depth):
         _refuse(data, "json-depth", max_depth)
     _refuse_oddities(data, value, max_depth)
-    written = orjson.dumps(value)
     if written == data or written.translate(None, b" ") == data.translate(None, _WHITESPACE):
         return value
     try:
@@ -209,9 +212,13 @@ _CONTAINERS = frozenset((dict, list))
 
 
 def _refuse_oddities(data: bytes, value: Any, max_depth: int) -> None:
-    if (b"\\u00" in data or b"\\b" in data or b"\\f" in data) and (found := _CONTROL.search(data)):
-        _refuse(data, "json-control-character", max_depth, found.start())
-    if len(data) > _WATCH_KEYS_FROM and (found := _LONG_KEY.search(data)):
+    if b"\\" in data and (b"\\u00" in data or b"\\b" in data or b"\\f" in data):
+        found = _CONTROL.search(data)
+        if found:
+            _refuse(data, "json-control-character", max_depth, found.start())
+    if len(data) < _WATCH_SIZE_FROM:
+        return
+    if found := _LONG_KEY.search(data):
         _refuse(data, "json-key", max_depth, found.start())
     if data.count(b"null") > MAX_NULLS and _has_many_nulls(value):
         _refuse(data, "json-nulls", max_depth)
