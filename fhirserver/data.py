@@ -9,7 +9,7 @@ from typing import Literal
 def data_root(name: Literal["profiles", "terminology"]) -> Path:
     """The folder `name` of the shipped data.
 
-    In a wheel it stands inside the package (`fhirserver/_data/<name>`), in a checkout beside the package's folder.
+    In a wheel it stands in the package (`fhirserver/_data/<name>`), in a checkout beside the package.
     Raises FileNotFoundError where neither exists: the installation is broken.
     """
     package = Path(__file__).resolve().parent

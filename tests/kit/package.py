@@ -1,8 +1,8 @@
-"""The R4 definitions and examples that tests and distillation read: npm package hl7.fhir.r4.examples@4.0.1 (CC0).
+"""The R4 definitions and examples that tests and distillation read: npm's hl7.fhir.r4.examples@4.0.1 (CC0).
 
-`package_dir()` returns the folder with its JSON files: FHIR_R4_PACKAGE where set, else a copy under `.cache/` of the
-checkout, fetched once with `npm pack` (so from whatever registry npm is configured for) and checked against the
-digest below. `python -m tests.kit.package` prints the folder.
+`package_dir()` returns the folder with its JSON files: FHIR_R4_PACKAGE where set, else a copy under `.cache/` of
+the checkout, fetched once with `npm pack` (so from the registry that npm is configured for) and checked against
+the digest below. `python -m tests.kit.package` prints the folder.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class PackageDamaged(Exception):
 def package_dir() -> Path:
     """The folder that holds the package's JSON files.
 
-    Skips the calling test (or module) with the reason where the package cannot be had; with CI or FHIRSERVER_CI
-    set that is a failure instead, so that CI never passes by skipping.
+    Skips the calling test (or module) with the reason where the package cannot be had; with CI or
+    FHIRSERVER_CI set that is a failure instead, so that CI never passes by skipping.
     """
     try:
         return find_package()
@@ -72,17 +72,25 @@ def _fetch(cache: Path, home: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise PackageMissing(
-            f"{NAME}@{VERSION} is needed: install npm, or unpack the package and set FHIR_R4_PACKAGE to its folder"
+            f"{NAME}@{VERSION} is needed: install npm, or set FHIR_R4_PACKAGE to the unpacked package's folder"
         )
     work = Path(tempfile.mkdtemp(prefix="package-", dir=cache))
     try:
         command = [npm, "pack", f"{NAME}@{VERSION}", "--silent", "--ignore-scripts"]
         done = subprocess.run(
-            command, cwd=work, capture_output=True, text=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL
+            command,
+            cwd=work,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         archives = list(work.glob("*.tgz"))
         if done.returncode or not archives:
-            raise PackageMissing(f"npm pack {NAME}@{VERSION} failed with exit code {done.returncode}: {done.stderr[-500:]}")
+            raise PackageMissing(
+                f"npm pack {NAME}@{VERSION} failed ({done.returncode}): {done.stderr[-500:]}"
+            )
         unpack(archives[0], work / "unpacked", SHA512)
         (work / "unpacked").rename(home)  # complete or not there
     finally:
@@ -90,7 +98,7 @@ def _fetch(cache: Path, home: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path, sha512: str) -> None:
-    """Unpacks `archive` (.tgz) into the new `folder` if its digest is `sha512` (base64), else raises PackageDamaged."""
+    """Unpacks `archive` (.tgz) into `folder` if its digest is `sha512` (base64), else raises PackageDamaged."""
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if digest != sha512:
         raise PackageDamaged(f"{archive.name}: sha-512 is {digest}, pinned is {sha512}")
