@@ -1,1 +1,1 @@
-"""The benchmark of the server: `make bench`, or `python -m tests.benchmarks`. How it measures: docs/explanation/speed.md."""
+"""The benchmark of the server: `make bench`. How it measures: docs/explanation/speed.md."""

@@ -17,7 +17,9 @@ END = {"type": "http.response.body", "body": BODY}
 
 
 async def app(
-    scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[dict[str, Any]], Awaitable[None]]
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[Any]],
+    send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
     """Answer."""
     if scope["type"] == "http":

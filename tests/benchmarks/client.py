@@ -1,7 +1,7 @@
-"""A load client that costs little: HTTP/1.1 keep-alive over asyncio protocols, without tasks or futures per request.
+"""A load client that costs little: HTTP/1.1 keep-alive over asyncio protocols, no task or future per request.
 
-Each connection sends a request, waits for the whole answer, and asks its source for the next one (closed loop). It
-speaks to loopback only, and every run is bounded in requests and in time.
+Each connection sends a request, waits for the whole answer, and asks its source for the next (closed loop).
+It speaks to loopback only, and every run is bounded in requests and in time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAMPLES = 3
 
 
 class Call(NamedTuple):
-    """One request. `kind`: label of its figures. `data`: the bytes to send. `good`: the statuses that are no error.
+    """One request. `kind`: label of its figures. `data`: what to send. `good`: statuses that are no error.
 
     `then`: gets (status, head, body) of the answer, outside the measured time.
     """
@@ -49,7 +49,7 @@ def request(method: str, path: str, body: bytes | None = None, *headers: str) ->
 class Measured:
     """What a run saw. `latencies`: seconds by kind, answered requests with a good status only.
 
-    `errors`: how many of what; `samples`: the first answers that were errors. `elapsed`: seconds of wall clock.
+    `errors`: how many of what; `samples`: the first such answers. `elapsed`: seconds of wall clock.
     `client_cpu`: seconds of CPU that the client itself took. `received`: bytes of bodies.
     """
 
@@ -215,7 +215,8 @@ class _Connection(asyncio.Protocol):
 
 def unchunked(data: bytes) -> bytes:
     """The body that a chunked transfer carries."""
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while True:
         stop = data.index(b"\r\n", at)
         size = int(data[at:stop].split(b";")[0], 16)
@@ -246,7 +247,7 @@ async def _load(port: int, source: Source, clients: int, seconds: float, limit: 
 def load(
     port: int, source: Source, *, clients: int = 1, seconds: float = LONGEST_RUN, limit: int = 10_000_000
 ) -> Measured:
-    """Run `clients` connections against 127.0.0.1:`port` until the source ends, `limit` or `seconds` is reached.
+    """Run `clients` connections against 127.0.0.1:`port` until source, `limit` or `seconds` end.
 
     An answer that is outstanding at the end is waited for (30 s at most) and counted.
     """
