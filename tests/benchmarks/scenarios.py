@@ -70,7 +70,7 @@ class Bench:
         """Print one line about a row."""
         wrong = f"  ERRORS {row['error_kinds']}" if row["errors"] else ""
         self.say(
-            f"  {scenario:<40} {row['rate']:>9.1f}/s  p50 {row['p50']:>8.2f}  p99 {row['p99']:>8.2f} ms{wrong}"
+            f"  {scenario:<40} {row['rate']:>9.1f}/s p50 {row['p50']:>8.2f} p99 {row['p99']:>8.2f} ms{wrong}"
         )
 
 
