@@ -66,7 +66,7 @@ def resolve_components(
 def repeats(branches: Sequence[Branch]) -> bool:
     """True when a resource can hold more than one value: a repeating element, several elements, or a type of many strings."""
     return len({b.element or b.steps for b in branches}) > 1 or any(
-        b.many or b.type in _STRINGS_OF or b.type == "Timing" for b in branches
+        b.many or b.type in _STRINGS_OF for b in branches
     )
 
 

@@ -36,12 +36,12 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What indexing does for one type: the tree, sorted parameters by kind, compartments, and codes that can double."""
+    """What indexing does for one type: the tree, sorted parameters by kind, compartments, and codes whose entries are objects."""
 
     tree: TreeNode
     sorts: tuple[tuple[str, Callable[[list[Any]], tuple[str, str]], bool], ...]
     compartments: tuple[tuple[str, str, tuple[str, ...], bool], ...]
-    plain: frozenset[str]
+    structured: frozenset[str]
 
 
 class Indexer:
@@ -95,13 +95,10 @@ class Indexer:
     def _walk(self, plan: _Plan, resource: Json) -> Found:
         found = Found(resource)
         plan.tree.walk(resource, found)
-        structured = plan.plain
-        for code, values in found.ix.items():
-            if len(values) > 1 and code not in structured:
-                found.ix[code] = list(dict.fromkeys(values))
-        for code, originals in found.x.items():
-            if len(originals) > 1:
-                found.x[code] = list(dict.fromkeys(originals))
+        for code in found.several - plan.structured:
+            found.ix[code] = list(dict.fromkeys(found.ix[code]))
+            if code in found.x:
+                found.x[code] = list(dict.fromkeys(found.x[code]))
         return found
 
     def _compartments(self, plan: _Plan, ix: Json, resource: Json) -> None:
@@ -118,7 +115,7 @@ class Indexer:
         found = []
         for resource in contained:
             type = resource.get("resourceType") if isinstance(resource, dict) else None
-            if type in self._site.types:
+            if isinstance(type, str) and type in self._site.types:
                 ix = self._walk(self._plan(type), resource).ix
                 found.append({"type": type, "id": resource.get("id", ""), "ix": ix})
         return found

@@ -29,6 +29,12 @@ _CONTROL = ("_query", "_filter")
 # R4 names the definitions of these components in the opposite order of their expressions (`code` as the reference
 # parameter, `target` as the token). The expressions and the description ("relation and relatesTo") decide.
 _SWAPPED = (_CORE + "DocumentReference-relationship",)
+# R4 writes the url of the search parameter where the url of the extension belongs.
+_CORRECTED = {
+    _CORE + "patient-extensions-Patient-mothersMaidenName": (
+        "Patient.extension('http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName')"
+    )
+}
 _FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 
 
@@ -69,7 +75,7 @@ def _counts(parameter: Json) -> bool:
 
 
 def _row(parameter: Json, by_url: dict[str, Json], types: ElementTypes) -> Json:
-    expression = parameter.get("expression", "")
+    expression = _CORRECTED.get(parameter["url"], parameter.get("expression", ""))
     row: Json = {
         "code": parameter["code"],
         "type": parameter["type"],

@@ -101,7 +101,8 @@ def _concept(value: Any) -> Tokens:
     texts: list[str] = []
     if type(value) is not dict:
         return tokens, texts, []
-    for coding in value.get("coding", ()):
+    codings = value.get("coding", ())
+    for coding in codings:
         if type(coding) is dict:
             _coded(tokens, coding.get("system"), coding.get("code"))
             display = coding.get("display")
@@ -112,7 +113,7 @@ def _concept(value: Any) -> Tokens:
         text = fold(text)
         if text not in texts:
             texts.append(text)
-    return tokens, texts, []
+    return list(dict.fromkeys(tokens)) if len(codings) > 1 else tokens, texts, []
 
 
 def _identifier(value: Any) -> Tokens:
