@@ -1,6 +1,7 @@
 """Folding: what makes two strings the same for string search, whatever their case and accents.
 
-Source: hl7.org/fhir/R4/search.html#string ("insensitive to case and ... accents or other combining characters")
+Source: hl7.org/fhir/R4/search.html#string ("insensitive to case and ... accents or other combining
+characters")
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import unicodedata
 # Longer runs (base64, data) are no words that anyone searches for.
 LONGEST_WORD = 64
 _WORD = re.compile(r"\w+")
-# Lower case, and a blank for whatever is not part of a word: one pass over ASCII text, much cheaper than a pattern.
+# Lower case, and a blank for whatever is not part of a word: one pass over ASCII text, much cheaper than a
+# pattern.
 _ASCII_WORDS = "".join(chr(c).lower() if chr(c).isalnum() or chr(c) == "_" else " " for c in range(128))
 _TAG = re.compile(r"<[^>]*>")
 _ENTITY = re.compile(r"&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(\w{2,8}));")

@@ -1,7 +1,8 @@
 """All search parameters of a resource type as one tree over its JSON, so that a resource is walked once.
 
-A node holds what to do with a value there (collect), its properties that lead further, and filtered ways on. What a
-resource does not hold costs nothing; what several parameters share (Observation.code: eight) is computed once.
+A node holds what to do with a value there (collect), its properties that lead further, and filtered ways on.
+What a resource does not hold costs nothing; what several parameters share (Observation.code: eight) is
+computed once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 
 from fhirserver.r4.definitions import SearchParameter
 from fhirserver.r4.paths_resolve import Branch, Condition
-from fhirserver.r4.paths_run import Selector, Test, selector, test
+from fhirserver.r4.paths_run import Test, selector, test
 from fhirserver.search.types import date, number, quantity, reference, special, string, token, uri
 from fhirserver.search.types.composite import NAMES
 from fhirserver.search.types.reference import Site
@@ -35,7 +36,10 @@ class Found:
     several: set[str] = field(default_factory=set)
 
     def add(self, code: str, entries: list[Any]) -> None:
-        """Entries of a parameter; the list is copied. An element without any still makes the parameter present."""
+        """Entries of a parameter.
+
+        The list is copied. An element without any still makes the parameter present.
+        """
         known = self.ix.get(code)
         if known is None:
             self.ix[code] = entries[:]
@@ -100,7 +104,10 @@ class _Builder:
         self.nodes = [self.root]
 
     def value(self, parameter: SearchParameter, branch: Branch) -> None:
-        """Hang a parameter's branch into the tree; those with an index or a test are evaluated from the root."""
+        """Hang a parameter's branch into the tree.
+
+        Those with an index or a test are evaluated from the root.
+        """
         if all(isinstance(step, str) or step[0] == "where" for step in branch.steps):
             node = self.place(branch)
             node.groups.setdefault((parameter.type, branch.type), []).append(parameter.code)
@@ -125,7 +132,11 @@ class _Builder:
         parts.reverse()
         code = parameter.code
         firsts = [b.steps[0] for b in parameter.component_branches[position][len(parts) - 1]]
-        needed = frozenset(s for s in firsts if isinstance(s, str)) if all(isinstance(s, str) for s in firsts) else None
+        needed = (
+            frozenset(s for s in firsts if isinstance(s, str))
+            if all(isinstance(s, str) for s in firsts)
+            else None
+        )
 
         def collect(value: Any, found: Found) -> None:
             if needed and (type(value) is not dict or needed.isdisjoint(value)):
