@@ -49,7 +49,7 @@ class ValueSets:
 
     def code_check(self, canonical: str) -> Check:
         """A check for an element of type code, bound to the value set `canonical`."""
-        name = canonical.removeprefix(elements.VALUE_SETS)
+        name = canonical.partition("|")[0].removeprefix(elements.VALUE_SETS)
         found = self._table[name]
         if found is not None:
             return _listed(frozenset(code for codes in found.values() for code in codes))
@@ -58,7 +58,7 @@ class ValueSets:
 
     def concept_rule(self, canonical: str) -> tuple[Callable[[Any], bool], str]:
         """For a bound CodeableConcept or Coding: a predicate for one Coding, and words for what is expected."""
-        name = canonical.removeprefix(elements.VALUE_SETS)
+        name = canonical.partition("|")[0].removeprefix(elements.VALUE_SETS)
         found = self._table[name]
         if found is not None:
             allowed = frozenset((system, code) for system, codes in found.items() for code in codes)

@@ -29,7 +29,6 @@ class Compiler:
         self._resource = resource
         self._contained = contained
         self._checks: dict[tuple[str, tuple[str, ...], str], Check] = {}
-        self._companion = self._object("Element", (), "companion")
 
     def resource_check(self, type: str) -> Check:
         """The check of the object of a resource type, without what concerns the resource as a whole."""
@@ -69,7 +68,7 @@ class Compiler:
             known = Property("resourceType", primitives.check_nothing, primitives.check_nothing, False, False)
             shape.add("resourceType", known)
         if not shape.may_be_bare:
-            shape.companion = self._companion if path != "Element" else None
+            shape.companion = self._object("Element", (), "companion")
         for element in self._elements.children(path):
             self._take(shape, element)
 
