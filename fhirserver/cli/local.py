@@ -44,7 +44,17 @@ def _started(settings: Settings) -> Iterator[str]:
     note(f"no server runs at {settings.fhir_base}; starting one on {settings.data_dir}")
     variables = dict(environment(settings)) | {"FHIRSERVER_BASE_URL": ""}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fhirserver", "serve", "--host", "127.0.0.1", "--port", str(port), "--no-demo"],
+        [
+            sys.executable,
+            "-m",
+            "fhirserver",
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--no-demo",
+        ],
         env=os.environ | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -44,7 +44,8 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Request:
     """A Bundle to POST. `digests`: for each label of a batch what identifies it where sending it again would double
-    it, else empty; for a transaction one, for all of it."""
+    it, else empty; for a transaction one, for all of it.
+    """
 
     atomic: bool
     body: bytes
@@ -99,7 +100,11 @@ class Planner:
         """The last request: what is still waiting."""
         if self._waiting:
             waiting, self._waiting, self._bytes = self._waiting, [], 0
-            body = b'{"resourceType":"Bundle","type":"batch","entry":[' + b",".join(e.text for e in waiting) + b"]}"
+            body = (
+                b'{"resourceType":"Bundle","type":"batch","entry":['
+                + b",".join(e.text for e in waiting)
+                + b"]}"
+            )
             labels, digests = tuple(e.label for e in waiting), tuple(e.digest for e in waiting)
             yield Request(False, body, labels, digests, self._taken())
 
@@ -129,11 +134,16 @@ class Planner:
             )
             return
         # entries refer to each other by addresses that only a transaction resolves
-        sent = [{**_only(entry, "fullUrl", "resource"), "request": _request(entry["resource"])} for _, entry in kept]
+        sent = [
+            {**_only(entry, "fullUrl", "resource"), "request": _request(entry["resource"])}
+            for _, entry in kept
+        ]
         text = dump_json({"resourceType": "Bundle", "type": "transaction", "entry": sent})
         yield from self._transaction(label, sent, text)
 
-    def _transaction(self, label: Label, entries: list[dict[str, Any]], text: bytes) -> Iterator[Request | Failure]:
+    def _transaction(
+        self, label: Label, entries: list[dict[str, Any]], text: bytes
+    ) -> Iterator[Request | Failure]:
         labels = tuple(_inside(label, n, entry) for n, entry in enumerate(entries))
         digest = _digest(text) if any(_doubles(entry.get("request")) for entry in entries) else ""
         if len(entries) > self.limit:
@@ -151,7 +161,9 @@ class Planner:
             if entry.digest in self.done:
                 self.known += 1
                 continue
-            if self._bytes + len(entry.text) > BATCH_BYTES or len(self._waiting) >= min(BATCH_ENTRIES, self.limit):
+            if self._bytes + len(entry.text) > BATCH_BYTES or len(self._waiting) >= min(
+                BATCH_ENTRIES, self.limit
+            ):
                 yield from self.flush()
             self._waiting.append(entry)
             self._bytes += len(entry.text)

@@ -61,7 +61,9 @@ class Progress:
             now = time.monotonic()
             if now - self._drawn >= (0.1 if self.live else 10):
                 self._drawn = now
-                self._write(self.line(now - self.started), "\r" if self.live else "", "" if self.live else "\n")
+                self._write(
+                    self.line(now - self.started), "\r" if self.live else "", "" if self.live else "\n"
+                )
 
     def line(self, elapsed: float) -> str:
         """The line for `elapsed` seconds."""
