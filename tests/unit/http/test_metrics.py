@@ -5,6 +5,7 @@ Source: prometheus.io/docs/instrumenting/exposition_formats
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,12 @@ def test_a_single_worker_writes_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     Metrics().snapshot()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_reference_page_lists_every_metric_and_no_other() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "metrics.md").read_text()
+    listed = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    metrics = Metrics()
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    shown = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
+    assert listed == shown
