@@ -1,0 +1,1 @@
+"""Building the tables of r4/tables from the published definitions package. Not used while serving."""
