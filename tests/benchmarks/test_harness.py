@@ -24,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 @contextmanager
 def answering(answer: Callable[[bytes], list[bytes]]) -> Iterator[int]:
-    """A server on loopback that answers with the pieces that `answer` gives, and closes where it gives none."""
+    """A server on loopback: it answers with the pieces that `answer` gives, closes where there are none."""
     loop = asyncio.new_event_loop()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
