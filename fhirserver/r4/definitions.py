@@ -109,7 +109,7 @@ class Definitions:
         table = orjson.loads((TABLES / "searchparams.json").read_bytes())
         compartments = orjson.loads((TABLES / "compartments.json").read_bytes())
         frozen = {
-            name: MappingProxyType({type: tuple(codes) for type, codes in members.items()})
+            name: MappingProxyType({member: tuple(codes) for member, codes in members.items()})
             for name, members in compartments.items()
         }
         return cls(table["types"], table["parameters"], frozen)
@@ -185,8 +185,8 @@ def _parameter(row: _Row, base: str) -> SearchParameter:
         url=full_url(row["url"]),
         targets=tuple(row.get("targets", ())),
         components=tuple(
-            Component(code, type, full_url(url), expression)
-            for code, type, url, expression in row.get("components", ())
+            Component(code, part, full_url(url), expression)
+            for code, part, url, expression in row.get("components", ())
         ),
         repeats=base in row.get("repeats", ()),
         modifiers=tuple(row.get("modifiers") or MODIFIERS[kind]),
