@@ -28,8 +28,8 @@ def row_of(
 ) -> dict[str, Any]:
     """The table row of a SearchParameter resource.
 
-    `by_base`, `by_url`: the parameters known so far. Raises BadRequest where the resource is not usable as it stands,
-    NotSupported for what this server does not evaluate, Conflict for a code that is taken.
+    `by_base`, `by_url`: the parameters known so far. Raises BadRequest where the resource is not usable as it
+    stands, NotSupported for what this server does not evaluate, Conflict for a code that is taken.
     """
     url, code, kind = _text(resource, "url"), _text(resource, "code"), _text(resource, "type")
     if not _CODE.fullmatch(code):

@@ -1,8 +1,8 @@
 """The types of R4 elements, as far as resolving a path needs them.
 
 The table is distilled from the StructureDefinitions: type or backbone path -> child name -> text such as
-"HumanName*" (repeats), "?Quantity|string" (choice) or "code@<system>" (a code whose required binding names one code
-system). It is only read where a path is resolved at run time (a clinic's own search parameters).
+"HumanName*" (repeats), "?Quantity|string" (choice) or "code@<system>" (a code whose required binding names
+one code system). It is only read where a path is resolved at run time (a clinic's own search parameters).
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ ELEMENT_TYPES = "elementtypes.json"
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One element. `types`: type codes, or the element's own path for a backbone element. `system`: of its codes."""
+    """One element.
+
+    `types`: type codes, or the element's own path for a backbone element. `system`: of its codes.
+    """
 
     types: tuple[str, ...]
     choice: bool = False

@@ -1,4 +1,6 @@
-"""What a search parameter's expression yields for each parameter type: the one place that knows which types can be indexed.
+"""What a search parameter's expression yields for each parameter type.
+
+The one place that knows which types can be indexed.
 
 Used when the tables are distilled and when a clinic's own SearchParameter is loaded.
 Source: hl7.org/fhir/R4/search.html (the table of data types at each parameter type)
@@ -64,9 +66,12 @@ def resolve_components(
 
 
 def repeats(branches: Sequence[Branch]) -> bool:
-    """True when a resource can hold more than one value: a repeating element, several elements, or a type of many strings."""
+    """True when a resource can hold more than one value.
+
+    A repeating element, several elements, or a type of many strings.
+    """
     return len({b.element or b.steps for b in branches}) > 1 or any(
-        b.many or b.type in _STRINGS_OF or b.type == "Timing" for b in branches
+        b.many or b.type in _STRINGS_OF for b in branches
     )
 
 

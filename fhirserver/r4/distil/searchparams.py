@@ -1,13 +1,16 @@
-"""Distils search parameters, compartments and element types: searchparams.json, compartments.json, elementtypes.json.
+"""Distils search parameters, compartments and element types.
 
-Which SearchParameters count as R4's own: those whose url lies under http://hl7.org/fhir/SearchParameter/, with a base and
-something to evaluate. Left out, because the package mixes them in:
+Searchparams.json, compartments.json, elementtypes.json.
+
+Which SearchParameters count as R4's own: those whose url lies under http://hl7.org/fhir/SearchParameter/,
+with a base and something to evaluate. Left out, because the package mixes them in:
 - examples (`example*`), which repeat real codes with other targets;
 - entries without a base (the drafts of valueset-extensions and codesystem-extensions);
-- `_query` and `_filter`, which steer a search instead of naming a value, and drafts without an expression (Patient age,
-  birthOrderBoolean). `_text` and `_content` stay: they have no expression, but values (the words of a resource).
-Parameters on published extensions (mothersMaidenName, the genetic ones) stay: R4's registry lists them. Their expression
-ends at the extension; its value is what they mean.
+- `_query` and `_filter`, which steer a search instead of naming a value, and drafts without an expression
+  (Patient age, birthOrderBoolean). `_text` and `_content` stay: they have no expression, but values (the
+  words of a resource).
+Parameters on published extensions (mothersMaidenName, the genetic ones) stay: R4's registry lists them. Their
+expression ends at the extension; its value is what they mean.
 Source: hl7.org/fhir/R4/searchparameter-registry.html
 """
 
@@ -26,9 +29,16 @@ from fhirserver.r4.searchparams import PREFIX, WORDS, repeats, resolve_component
 Json = dict[str, Any]
 _CORE = "http://hl7.org/fhir/SearchParameter/"
 _CONTROL = ("_query", "_filter")
-# R4 names the definitions of these components in the opposite order of their expressions (`code` as the reference
-# parameter, `target` as the token). The expressions and the description ("relation and relatesTo") decide.
+# R4 names the definitions of these components in the opposite order of their expressions (`code` as the
+# reference parameter, `target` as the token). The expressions and the description ("relation and relatesTo")
+# decide.
 _SWAPPED = (_CORE + "DocumentReference-relationship",)
+# R4 writes the url of the search parameter where the url of the extension belongs.
+_CORRECTED = {
+    _CORE + "patient-extensions-Patient-mothersMaidenName": (
+        "Patient.extension('http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName')"
+    )
+}
 _FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 
 
@@ -69,7 +79,7 @@ def _counts(parameter: Json) -> bool:
 
 
 def _row(parameter: Json, by_url: dict[str, Json], types: ElementTypes) -> Json:
-    expression = parameter.get("expression", "")
+    expression = _CORRECTED.get(parameter["url"], parameter.get("expression", ""))
     row: Json = {
         "code": parameter["code"],
         "type": parameter["type"],
@@ -114,7 +124,10 @@ def _branch_row(
 
 
 def element_types(structures: list[Json], systems: dict[str, str]) -> dict[str, dict[str, str]]:
-    """The table of paths_types from StructureDefinitions. `systems`: value set url -> its only code system."""
+    """The table of paths_types from StructureDefinitions.
+
+    `systems`: value set url -> its only code system.
+    """
     table: dict[str, dict[str, str]] = {}
     for structure in structures:
         if structure["kind"] == "logical" or structure.get("derivation") == "constraint":
