@@ -81,7 +81,7 @@ async def build(settings: Settings) -> Application:
     if settings.mongodb_uri is None:
         raise CannotStart("No MongoDB is configured; `fhirserver serve` starts the embedded one.")
     metrics = Metrics(settings.metrics_dir)
-    client = connect(settings.mongodb_uri.get_secret_value(), listener=metrics.on_pool)
+    client = connect(settings.mongodb_uri.get_secret_value(), on_pool=metrics.on_pool)
     await check(client)
     definitions = Definitions.load()
     elements = Elements.load()
@@ -115,7 +115,12 @@ async def build(settings: Settings) -> Application:
     )
 
     async def ready() -> list[str]:
-        return await store.problems()
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                missing = await store.collections.missing()
+        except (OutcomeError, TimeoutError):
+            return ["the database does not answer"]
+        return [f"index missing: {name}" for name in missing]
 
     site = build_site(ready, metrics, lambda: openapi_document(services), docs=settings.docs)
     snapshots = asyncio.create_task(_snapshots(metrics)) if settings.metrics_dir else None
@@ -151,6 +156,7 @@ def _front(fhir: Asgi, site: Asgi) -> Asgi:
 
 
 _PREFIX = len("/fhir")
+_READY_SECONDS = 3
 
 
 class Served:

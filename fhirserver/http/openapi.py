@@ -5,9 +5,9 @@ Source: spec.openapis.org/oas/v3.1.0; statuses from hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from fhirserver import __version__
 from fhirserver.context import Kind
 from fhirserver.engine.routes import COMPARTMENTS, ROUTES, Route
 from fhirserver.operations import OPERATIONS
@@ -53,7 +53,7 @@ def openapi_document(services: Services) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "fhirserver",
-            "version": version("fhirserver"),
+            "version": __version__,
             "description": "FHIR R4 (4.0.1) REST API. GET /fhir/metadata lists the search parameters of every type.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
