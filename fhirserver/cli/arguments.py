@@ -177,8 +177,8 @@ run goes on where it stopped. Until it is done, a new parameter is answered as n
 
 def _doctor(commands: _Commands) -> None:
     text = """\
-Checks settings, MongoDB (version, replica set), indexes, disk space and clock; says how to mend what is wrong.
-Exit code 0: all well; 3: warnings only; 1: something must be mended."""
+Checks settings, MongoDB (version, replica set), indexes, disk space and clock, and says how to mend
+what is wrong. Exit code 0: all well; 3: warnings only; 1: something must be mended."""
     parser = _add(
         commands, "doctor", "check this installation and say how to mend it", "fhirserver doctor", text
     )

@@ -1,4 +1,4 @@
-"""The database of a command: the configured MongoDB, or the embedded one, started for as long as it is needed."""
+"""The database of a command: the configured MongoDB, or the embedded one for as long as it is needed."""
 
 from __future__ import annotations
 

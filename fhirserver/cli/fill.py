@@ -18,9 +18,9 @@ PARALLEL = 2
 
 
 def fill(client: FhirClient, data_dir: Path) -> bool:
-    """Loads the demo clinic where the server holds no Patient and no Organization; says so. False: nothing to do.
+    """Loads the demo clinic where the server holds no Patient and no Organization. False: nothing to do.
 
-    A load that was interrupted is finished at the next start, with the same date: a file in `data_dir` remembers it.
+    An interrupted load is finished at the next start, with the same date: a file in `data_dir` remembers it.
     """
     pending = data_dir / "demo.json"
     today = _interrupted(pending)

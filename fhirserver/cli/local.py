@@ -24,7 +24,7 @@ _STOP_SECONDS = 60.0
 
 @contextmanager
 def server(options: argparse.Namespace) -> Iterator[tuple[FhirClient, Settings]]:
-    """A client of the server that `options` (--server, --token and the database flags) name, and the settings."""
+    """A client of the server that `options` (--server, --token, database flags) name, and the settings."""
     settings, token = load_settings(options), read_token(options.token)
     client = FhirClient(options.server or settings.fhir_base, token=token)
     if client.is_there():

@@ -43,8 +43,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A Bundle to POST. `digests`: for each label of a batch what identifies it where sending it again would double
-    it, else empty; for a transaction one, for all of it.
+    """A Bundle to POST.
+
+    `digests`: for each label of a batch what identifies it where sending it again would double it, else empty;
+    for a transaction one, for all of it. `read`: bytes of the files read for it.
     """
 
     atomic: bool
@@ -63,9 +65,10 @@ class _Entry:
 
 @dataclass(slots=True)
 class Planner:
-    """Turns documents into requests. `done`: digests of earlier runs. `limit`: entries that the server takes at once.
+    """Turns documents into requests.
 
-    `skipped`: files without FHIR in them. `known`: resources that an earlier run has created.
+    `done`: digests of earlier runs. `limit`: entries that the server takes at once. `skipped`: files without
+    FHIR in them. `known`: resources that an earlier run has created.
     """
 
     done: frozenset[str] = frozenset()
@@ -145,16 +148,17 @@ class Planner:
         self, label: Label, entries: list[dict[str, Any]], text: bytes
     ) -> Iterator[Request | Failure]:
         labels = tuple(_inside(label, n, entry) for n, entry in enumerate(entries))
-        digest = _digest(text) if any(_doubles(entry.get("request")) for entry in entries) else ""
+        digest = _digest(body) if any(_doubles(entry.get("request")) for entry in entries) else ""
         if len(entries) > self.limit:
-            yield Failure(
-                label, 0, f"a transaction of {len(entries)} entries is over the server's limit of {self.limit}; it is "
-                "not split, because it is all or nothing. Raise FHIRSERVER_LIMITS__BUNDLE_ENTRIES.", len(entries)
-            )  # fmt: skip
+            text = (
+                f"a transaction of {len(entries)} entries is over the server's limit of {self.limit}; it is not "
+                "split, because it is all or nothing. Raise FHIRSERVER_LIMITS__BUNDLE_ENTRIES."
+            )
+            yield Failure(label, 0, text, len(entries))
         elif digest in self.done:
             self.known += len(entries)
         elif entries:
-            yield Request(True, text, labels, (digest,), self._taken())
+            yield Request(True, body, labels, (digest,), self._taken())
 
     def _queue(self, entries: Iterable[_Entry]) -> Iterator[Request]:
         for entry in entries:

@@ -1,8 +1,8 @@
 """`fhirserver serve`: MongoDB, the workers, the demo clinic, and a line that says what to try.
 
-This process supervises: mongod in a thread of its own, the workers by granian in the main thread. Both end with it,
-in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), and by the kernel's hand where
-it is killed.
+This process supervises: mongod in a thread of its own, the workers by granian in the main thread. Both end
+with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's hand
+where it is killed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     settings = load_settings(options)
     if not is_loopback(settings.host):
         raise UsageError(
-            f"{settings.host} can be reached from other machines, and no authorization is configured: the API would "
-            "be open to all of them. Serve on 127.0.0.1."
+            f"{settings.host} can be reached from other machines, and no authorization is configured: the "
+            "API would be open to all of them. Serve on 127.0.0.1."
         )
     _check_port(settings)
     logs.configure(settings.log_level)
@@ -68,8 +68,8 @@ def _check_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as problem:
             raise CommandFailed(
-                f"port {settings.port} of {settings.host} cannot be used ({problem.strerror}). Another server may run "
-                f"there already; choose another port: fhirserver serve --port {settings.port % 65535 + 1}"
+                f"port {settings.port} of {settings.host} cannot be used ({problem.strerror}). Another server "
+                "may run there already; choose another port, such as --port 8080."
             ) from None
 
 
@@ -117,9 +117,8 @@ def _announce(settings: Settings, demo: bool, started: float) -> None:
     say(f"  FHIR    {root}/fhir")
     if settings.docs:
         say(f"  API     {root}/docs")
-    say(
-        f"  data    {'the MongoDB of the settings' if external else f'{settings.data_dir.absolute()} (own MongoDB)'}"
-    )
+    own = f"{settings.data_dir.absolute()} (own MongoDB)"
+    say(f"  data    {'the MongoDB of the settings' if external else own}")
     say("  access  open, from this machine only: no authorization is configured")
     if demo:
         with suppress(CommandFailed):
