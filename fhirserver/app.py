@@ -58,7 +58,9 @@ def build_new_id() -> Callable[[], str]:
 
     def new_id() -> str:
         with lock:
-            last[0] = stamp = max(time.time_ns() // 1_000_000 << 12 | int.from_bytes(os.urandom(1)), last[0] + 1)
+            last[0] = stamp = max(
+                time.time_ns() // 1_000_000 << 12 | int.from_bytes(os.urandom(1)), last[0] + 1
+            )
         tail = int.from_bytes(os.urandom(8)) >> 2
         value = (stamp >> 12) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | tail
         text = f"{value:032x}"
@@ -93,18 +95,27 @@ class Foundation:
     def services(self, definitions: Definitions) -> Services:
         """The services over `definitions`."""
         settings = self.settings
+        indexer = Indexer(definitions, settings.tenant, settings.fhir_base)
         store = Store.over(
             self.client,
             settings.database,
             tenant=settings.tenant,
-            indexer=Indexer(definitions, settings.tenant, settings.fhir_base),
+            indexer=indexer,
             clock=now,
             compile=compile_restriction,
             on_batch=self.metrics.on_batch,
         )
         searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
         return Services(
-            settings, definitions, self.elements, self.validator, store, searcher, now, build_new_id()
+            settings,
+            definitions,
+            self.elements,
+            self.validator,
+            store,
+            searcher,
+            indexer,
+            now,
+            build_new_id(),
         )
 
     def fhir(self, services: Services) -> FhirApp:
@@ -217,7 +228,10 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
 
 
 async def reindex(
-    settings: Settings, *, types: Sequence[str] | None = None, progress: Callable[[int], None] = lambda done: None
+    settings: Settings,
+    *,
+    types: Sequence[str] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> int:
     """Index everything (or `types`) again, for `fhirserver reindex`; the number of resources done.
 

@@ -26,7 +26,19 @@ SIMPLE_QUESTIONS = ("boolean", "decimal", "integer", "string", "text", "url", "o
 OPTION_QUESTIONS = frozenset(
     {"choice", "open-choice", "decimal", "integer", "date", "dateTime", "time", "string", "quantity"}
 )
-ASSERTIONS = ["contentType", "expression", "headerField", "minimumId", "navigationLinks", "path", "requestMethod", "resource", "responseCode", "response", "validateProfileId"]
+ASSERTIONS = [
+    "contentType",
+    "expression",
+    "headerField",
+    "minimumId",
+    "navigationLinks",
+    "path",
+    "requestMethod",
+    "resource",
+    "responseCode",
+    "response",
+    "validateProfileId",
+]
 UNADDRESSED = frozenset({"capabilities", "search", "transaction", "history"})
 
 _endpoint, _named = present("endpoint"), present("name")
