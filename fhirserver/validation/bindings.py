@@ -25,7 +25,7 @@ NAMED = 40
 
 CURRENCY = re.compile(r"[A-Z]{3}")
 NAME = r"[A-Za-z0-9!#$&^_.+-]+"
-MEDIA_TYPE = re.compile(rf"{NAME}/{NAME}(?:\s*;\s*{NAME}=(?:[^\s;\"]+|\"[^\"]*\"))*|xml|json|ttl")
+MEDIA_TYPE = re.compile(rf"{NAME}/{NAME}(?:\s*;.*)?|xml|json|ttl")
 UNIT = re.compile(r"[!-~]+")
 
 Forms = Mapping[str, tuple[str, re.Pattern[str], str]]
