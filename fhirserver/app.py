@@ -239,7 +239,8 @@ async def reindex(
 ) -> int:
     """Index everything (or `types`) again, for `fhirserver reindex`; the number of resources done.
 
-    Waits first until every running worker has taken up the present parameters. Raises OutcomeError, CannotStart.
+    Waits first until every running worker has taken up the present parameters. Raises OutcomeError,
+    CannotStart.
     """
     base = await lay(settings)
     database = base.client[settings.database]

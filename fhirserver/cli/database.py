@@ -20,7 +20,8 @@ from fhirserver.store.mongod_home import running_socket
 def database(settings: Settings) -> Iterator[Settings]:
     """The settings with the URI of a MongoDB that is there while the block runs.
 
-    A server that runs on the data folder lends its own. The supervisor lives in a thread of its own, so that the caller's thread is free for anything that blocks.
+    A server that runs on the data folder lends its own. The supervisor lives in a thread of its own, so that
+    the caller's thread is free for anything that blocks.
     """
     if settings.mongodb_uri is not None:
         yield settings

@@ -45,8 +45,8 @@ class Failure:
 class Request:
     """A Bundle to POST.
 
-    `digests`: for each label of a batch what identifies it where sending it again would double it, else empty;
-    for a transaction one, for all of it. `read`: bytes of the files read for it.
+    `digests`: for each label of a batch what identifies it where sending it again would double it, else
+    empty; for a transaction one, for all of it. `read`: bytes of the files read for it.
     """
 
     atomic: bool

@@ -1,8 +1,8 @@
 """`fhirserver serve`: MongoDB, the workers, the demo clinic, and a line that says what to try.
 
 This process supervises: mongod in a thread of its own, the workers by granian in the main thread. Both end
-with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's hand
-where it is killed.
+with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's
+hand where it is killed.
 """
 
 from __future__ import annotations

@@ -66,13 +66,11 @@ def type_check(targets: Iterable[str], resource_types: frozenset[str]) -> Check:
 
 def types_agree(reference: Any) -> bool:
     """False where Reference.type contradicts the type in the literal reference."""
+    kind = reference.get("type")
+    if kind is None or SCHEME.match(kind):
+        return True
     literal = REST.search(reference.get("reference", ""))
-    return (
-        literal is None
-        or "type" not in reference
-        or SCHEME.match(reference["type"]) is not None
-        or (literal["type"] == reference["type"])
-    )
+    return literal is None or literal["type"] == kind
 
 
 def literal_type(reference: Any) -> str | None:
