@@ -9,8 +9,9 @@ import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 SUFFIXES = (".json", ".ndjson", ".jsonl")
 LINES = (".ndjson", ".jsonl")
@@ -77,22 +78,23 @@ def read(name: str, *, named: bool) -> Iterator[Document]:
 
 def _documents(name: str, stored: BinaryIO, named: bool) -> Iterator[Document]:
     counted = _Counting(stored)
-    buffered = io.BufferedReader(counted, 2**16)
+    buffered = io.BufferedReader(cast("io.RawIOBase", counted), 2**16)
     content: BinaryIO = buffered
     if buffered.peek(2)[:2] == b"\x1f\x8b":
-        content = gzip.GzipFile(fileobj=buffered)
+        content = cast("BinaryIO", gzip.GzipFile(fileobj=buffered))
     first = content.readline()
     if not (name.removesuffix(".gz").endswith(LINES) or _is_object(first)):
         text = first + content.read()
         yield Document(name, None, text, counted.taken(), named)
         return
-    number, line, alone = 1, first, True
-    while line:
-        following = content.readline()
-        alone = alone and not following.strip()
-        if line.strip():
-            yield Document(name, None if alone else number, line.strip(), counted.taken(), named)
-        alone, number, line = False, number + 1, following
+    lines = ((n, line.strip()) for n, line in enumerate(chain([first], content), 1) if line.strip())
+    number, text = next(lines, (0, b""))
+    following = next(lines, None)
+    if number:
+        yield Document(name, number if following else None, text, counted.taken(), named)
+    while following:
+        yield Document(name, *following, counted.taken(), named)
+        following = next(lines, None)
 
 
 def _is_object(line: bytes) -> bool:
