@@ -65,7 +65,9 @@ def openapi_document(services: Services) -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     names = {"{type}": "type", "{id}": "id", "{vid}": "vid", "{compartment}": "compartment"}
-    parameters = [{"$ref": f"#/components/parameters/{name}"} for mark, name in names.items() if mark in route.path]
+    parameters = [
+        {"$ref": f"#/components/parameters/{name}"} for mark, name in names.items() if mark in route.path
+    ]
     parameters += [{"$ref": "#/components/parameters/_format"}, {"$ref": "#/components/parameters/_pretty"}]
     if route.kind.value.startswith(("search", "history")):
         parameters.append({"$ref": "#/components/parameters/_count"})
@@ -91,7 +93,13 @@ def _called(name: str, stem: str, types: tuple[str, ...]) -> dict[str, Any]:
     operation = OPERATIONS[name]
     path: dict[str, Any] = {}
     for method in operation.methods:
-        line = Route(method, f"{stem}/${name}", Kind.OPERATION, operation.summary, "operation" if method == "POST" else None)
+        line = Route(
+            method,
+            f"{stem}/${name}",
+            Kind.OPERATION,
+            operation.summary,
+            "operation" if method == "POST" else None,
+        )
         described = _operation(line)
         described["operationId"] = f"operation-{name}-{stem.count('{')}-{method.lower()}"
         if types and "{type}" in stem:
@@ -129,7 +137,10 @@ def _responses(kind: Kind) -> dict[str, Any]:
 
 
 def _content(schema: str) -> dict[str, Any]:
-    return {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}, _XML: {"schema": {"type": "string"}}}
+    return {
+        _JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}},
+        _XML: {"schema": {"type": "string"}},
+    }
 
 
 _FORM = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -184,7 +195,10 @@ def _components(services: Services) -> dict[str, Any]:
         "parameters": {parameter["name"]: parameter for parameter in parameters},
         "responses": {
             "Resource": {"description": "A resource", "content": _content("Resource")},
-            "OperationOutcome": {"description": "What was wrong, and how to fix it", "content": _content("OperationOutcome")},
+            "OperationOutcome": {
+                "description": "What was wrong, and how to fix it",
+                "content": _content("OperationOutcome"),
+            },
         },
         "schemas": {
             "Resource": {

@@ -155,7 +155,9 @@ class RequestReader:
 
     def _bundle(self, body: Any, headers: Mapping[str, str], request_id: str) -> Exchange:
         if not isinstance(body, dict) or body.get("resourceType") != "Bundle":
-            raise BadRequest("POST to the base takes a Bundle of type batch or transaction.", code="bundle-expected")
+            raise BadRequest(
+                "POST to the base takes a Bundle of type batch or transaction.", code="bundle-expected"
+            )
         kind = body.get("type")
         if kind not in ("batch", "transaction"):
             raise Unprocessable(
@@ -171,8 +173,6 @@ def _meant(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in _MEANT if name in headers}
 
 
-
-
 def _form(data: bytes, content_type: str | None) -> tuple[tuple[str, str], ...]:
     if not data:
         return ()
@@ -184,12 +184,19 @@ def _form(data: bytes, content_type: str | None) -> tuple[tuple[str, str], ...]:
         )
     except ValueError as error:
         raise BadRequest(
-            "The form is not valid percent-encoded UTF-8, or has more than 1000 parameters.", code="query-malformed"
+            "The form is not valid percent-encoded UTF-8, or has more than 1000 parameters.",
+            code="query-malformed",
         ) from error
 
 
 def _native(media: str) -> bool:
-    return media not in ("", "application/fhir+json", "application/json", "application/fhir+xml", "application/xml")
+    return media not in (
+        "",
+        "application/fhir+json",
+        "application/json",
+        "application/fhir+xml",
+        "application/xml",
+    )
 
 
 def _binary(data: bytes, content_type: str, id: str | None) -> dict[str, Any]:

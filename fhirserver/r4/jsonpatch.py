@@ -1,7 +1,7 @@
-"""JSON Patch for resources: the operations of RFC 6902, each within limits, each failure named by its operation.
+"""JSON Patch for resources: RFC 6902 within limits, each failure named by its operation.
 
-The operations themselves are those of the library `jsonpatch`; here stand what a server adds: the resource given is
-left alone, identity cannot change, and a small patch cannot make a large or deep resource.
+The operations themselves are those of the library `jsonpatch`. Here stands what a server adds: the resource
+given is left alone, identity cannot change, and a small patch cannot make a large or deep resource.
 Sources: RFC 6902, RFC 6901, hl7.org/fhir/R4/http.html#patch
 """
 
@@ -24,9 +24,9 @@ IDENTITY = ("resourceType", "id")
 def apply_json_patch(resource: dict[str, Any], patch: Any) -> dict[str, Any]:
     """The resource that `patch` (a JSON array of operations) makes of `resource`, which stays as it is.
 
-    Raises BadRequest patch-syntax for what is no JSON Patch, BadRequest patch-too-large beyond the limits, and
-    Unprocessable patch-path, patch-test-failed or patch-identity where it does not fit the resource; the words name
-    the operation by its place, from 1.
+    Raises BadRequest patch-syntax for what is no JSON Patch, BadRequest patch-too-large beyond the limits,
+    and Unprocessable patch-path, patch-test-failed or patch-identity where it does not fit the resource; the
+    words name the operation by its place, from 1.
     """
     if not isinstance(patch, list) or not all(isinstance(operation, dict) for operation in patch):
         raise BadRequest("A JSON Patch is an array of operations (objects).", code="patch-syntax")

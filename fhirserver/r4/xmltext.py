@@ -1,9 +1,10 @@
 """XML text in and out, in the JSON shape that the rest of the server works with.
 
-Names, order, attributes and types come from the definitions (`Elements`); nothing is known here about single types.
-Reading trusts nothing: no document type, no entities, no other encoding than UTF-8, no network, a limit of depth, and
-every element or attribute that the definitions do not know is refused, never dropped. Comments and processing
-instructions outside narratives carry no meaning and are. Sources: hl7.org/fhir/R4/xml.html, hl7.org/fhir/R4/json.html
+Names, order, attributes and types come from the definitions (`Elements`); no type has a case of its own here.
+Reading trusts nothing: no document type, no entities, no other encoding than UTF-8, no network, a limit of
+depth, and every element or attribute that the definitions do not know is refused. What is dropped has no
+meaning: comments and processing instructions outside narratives, and the place of a schema.
+Sources: hl7.org/fhir/R4/xml.html, hl7.org/fhir/R4/json.html
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from lxml import etree
+from lxml import etree  # type: ignore[import-untyped]
 
 from fhirserver.outcome import BadRequest, IssueCode
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import MAX_DEPTH, exact_number, is_deeper
+from fhirserver.r4.xmltext_narrative import XHTML, Narratives
 from fhirserver.r4.xmltext_write import dump_xml
 
 __all__ = ["dump_xml", "parse_xml"]
 
 FHIR = "http://hl7.org/fhir"
-XHTML = "http://www.w3.org/1999/xhtml"
 _SCHEMA_LOCATION = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
 _DECLARATION = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([^"'>]*)["']""")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
@@ -34,13 +35,14 @@ _NUMBER_TYPES = frozenset(("decimal", "integer", "positiveInt", "unsignedInt"))
 def parse_xml(data: bytes, elements: Elements, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
     """The resource that the XML text `data` (UTF-8) holds, as parse_json would give it from JSON.
 
-    A value that does not fit its type stays a string: to refuse it is the validator's work. Raises BadRequest with one
-    of the codes xml-empty, xml-encoding, xml-doctype, xml-syntax, xml-depth, xml-root, xml-unknown-element,
-    xml-unknown-attribute, xml-repeated-element, xml-text, xml-empty-element, with the line and the expression.
+    A value that does not fit its type stays a string: to refuse it is the validator's work. Raises BadRequest
+    with one of the codes xml-empty, xml-encoding, xml-doctype, xml-syntax, xml-depth, xml-root,
+    xml-unknown-element, xml-unknown-attribute, xml-repeated-element, xml-text, xml-empty-element, with the
+    line and the expression. Like libxml2, it takes no single value above 10 million characters.
     """
     root = _tree(data)
     if root.tag.startswith(f"{{{FHIR}}}") and root.tag.partition("}")[2] in elements.resource_types:
-        resource = _Reader(elements, max_depth).resource(root, root.tag.partition("}")[2])
+        resource = _Reader(elements, max_depth, Narratives(data)).resource(root, root.tag.partition("}")[2])
         if is_deeper(resource, max_depth):
             raise _bad("xml-depth", "The body has too many elements inside each other.")
         return resource
@@ -94,9 +96,10 @@ def _slots(elements: Elements, path: str) -> Mapping[str, _Slot]:
 class _Reader:
     """Turns elements into JSON objects; `max_depth` bounds the recursion."""
 
-    def __init__(self, elements: Elements, max_depth: int) -> None:
+    def __init__(self, elements: Elements, max_depth: int, narratives: Narratives) -> None:
         self.elements = elements
         self.max_depth = max_depth
+        self.narratives = narratives
 
     def resource(self, node: Any, type: str, where: str = "", depth: int = 1) -> dict[str, Any]:
         """The resource of an element that bears the name of its type."""
@@ -124,7 +127,7 @@ class _Reader:
         return found
 
     def add(self, found: dict[str, Any], slot: _Slot, node: Any, where: str, depth: int) -> None:
-        """Put the value of `node` where JSON has it: the property, or an array of it, and `_property` beside it."""
+        """Put the value of `node` where JSON has it: a property, or an array, and `_property` beside it."""
         values = found.get(slot.name)
         before = found.get("_" + slot.name)
         if not slot.many and (values is not None or before is not None):
@@ -163,7 +166,7 @@ class _Reader:
     def primitive(self, node: Any, slot: _Slot, where: str, depth: int) -> tuple[Any, dict[str, Any]]:
         """The value of a primitive (None if it has none) and its id and extensions."""
         if slot.code == "xhtml":
-            return _xhtml(node), {}
+            return self.narratives.text(node), {}
         attributes = dict(node.attrib)
         text = attributes.pop("value", None)
         extra: dict[str, Any] = {}
@@ -209,26 +212,6 @@ def _value(text: str | None, code: str) -> Any:
     if text is not None and code in _NUMBER_TYPES and _NUMBER.fullmatch(text):
         return exact_number(text)
     return text
-
-
-def _xhtml(node: Any) -> str:
-    """The narrative as text, with XHTML as its default namespace and no other declarations."""
-    if any(isinstance(part.tag, str) and part.prefix is not None for part in node.iter()):
-        node = _without_prefixes(node)
-    alone = etree.fromstring(etree.tostring(node, encoding="unicode", with_tail=False))
-    etree.cleanup_namespaces(alone)
-    return str(etree.tostring(alone, encoding="unicode"))
-
-
-def _without_prefixes(node: Any) -> Any:
-    """A copy of `node` in which XHTML is the default namespace; children of other namespaces keep theirs."""
-    copy = etree.Element(node.tag, dict(node.attrib), nsmap={None: XHTML})
-    copy.text = node.text
-    for child in node:
-        inner = _without_prefixes(child) if isinstance(child.tag, str) else etree.Comment(child.text)
-        inner.tail = child.tail
-        copy.append(inner)
-    return copy
 
 
 def _refuse_attribute(node: Any, where: str) -> NoReturn:

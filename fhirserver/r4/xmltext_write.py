@@ -8,14 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lxml import etree
-
 from fhirserver.outcome import NotAcceptable
 from fhirserver.r4.elements import Element, Elements
 from fhirserver.r4.jsontext import number_text
+from fhirserver.r4.xmltext_narrative import markup
 
 FHIR = "http://hl7.org/fhir"
-XHTML_DIV = "{http://www.w3.org/1999/xhtml}div"
 _IMPOSSIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
@@ -25,8 +23,8 @@ _ESCAPES = str.maketrans(
 def dump_xml(resource: dict[str, Any], elements: Elements, *, pretty: bool = False) -> bytes:
     """The XML text (UTF-8) of a resource in JSON shape; numbers as they came, narratives as they are.
 
-    `pretty`: two spaces of indent. Raises NotAcceptable xml-not-possible, with the expression, for what XML cannot
-    show: an unknown type or property, a character that XML forbids, a narrative that is not well-formed.
+    `pretty`: two spaces of indent. Raises NotAcceptable xml-not-possible, with the expression, for what XML
+    cannot show: an unknown type or property, a character that XML forbids, a narrative that is not well-formed.
     """
     writer = _Writer(elements, pretty)
     writer.resource(resource, 0, f' xmlns="{FHIR}"', "")
@@ -50,10 +48,10 @@ class _Writer:
 
     def resource(self, value: Any, depth: int, namespace: str, where: str) -> None:
         """A resource as the element that bears its type's name."""
-        type = value.get("resourceType") if isinstance(value, dict) else None
-        if type not in self.elements.resource_types:
+        name = value.get("resourceType") if isinstance(value, dict) else None
+        if name not in self.elements.resource_types:
             raise _impossible("No resource of R4.", where or "Resource")
-        self.object(type, value, type, depth, where or type, namespace)
+        self.object(name, value, name, depth, where or name, namespace)
 
     def object(
         self, tag: str, value: Any, path: str, depth: int, where: str, attributes: str = "", text: str = ""
@@ -116,7 +114,10 @@ class _Writer:
     def primitive(self, name: str, code: str, value: Any, extra: Any, depth: int, where: str) -> None:
         """A primitive: value in an attribute, extensions inside."""
         if code == "xhtml":
-            self.line(depth, _narrative(value, where))
+            narrative = markup(value)
+            if narrative is None:
+                raise _impossible("The narrative is no well-formed XHTML div.", where)
+            self.line(depth, narrative)
             return
         if value is None:
             text = ""
@@ -135,20 +136,6 @@ class _Writer:
             self.object(name, extra, "Element", depth, where, text=text)
         else:
             raise _impossible("An empty primitive.", where)
-
-
-def _narrative(text: Any, where: str) -> str:
-    """The narrative, ready to stand inside the text: as it is where it is one well-formed div of XHTML."""
-    if isinstance(text, str) and "<!DOCTYPE" not in text and "<!ENTITY" not in text:
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-        try:
-            root = etree.fromstring(text.strip().encode(), parser)
-        except (etree.XMLSyntaxError, ValueError):
-            root = None
-        if root is not None and root.tag == XHTML_DIV:
-            trimmed = text.strip()
-            return trimmed if trimmed.startswith("<div") else str(etree.tostring(root, encoding="unicode"))
-    raise _impossible("The narrative is no well-formed XHTML div.", where)
 
 
 def _impossible(text: str, where: str) -> NotAcceptable:

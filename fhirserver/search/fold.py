@@ -21,7 +21,7 @@ _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'", "nbsp":
 
 
 def fold(text: str) -> str:
-    """`text` without case, accents and repeated white space. `fold(fold(t)) == fold(t)`."""
+    """The text without case, accents and repeated white space; folding it again changes nothing."""
     if text.isascii():
         return " ".join(text.lower().split())
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
@@ -29,7 +29,7 @@ def fold(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The distinct folded words of a text (letters, digits, underscores), in order of their first occurrence."""
+    """The distinct folded words (letters, digits, underscores) in order of their first occurrence."""
     if text.isascii():
         found = dict.fromkeys(text.translate(_ASCII_WORDS).split())
     else:

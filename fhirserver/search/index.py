@@ -126,10 +126,10 @@ class Indexer:
     def _contained(self, contained: list[Any]) -> list[Json]:
         found = []
         for resource in contained:
-            type = resource.get("resourceType") if isinstance(resource, dict) else None
-            if isinstance(type, str) and type in self._site.types:
-                ix = self._walk(self._plan(type), resource).ix
-                found.append({"type": type, "id": resource.get("id", ""), "ix": ix})
+            name = resource.get("resourceType") if isinstance(resource, dict) else None
+            if isinstance(name, str) and name in self._site.types:
+                ix = self._walk(self._plan(name), resource).ix
+                found.append({"type": name, "id": resource.get("id", ""), "ix": ix})
         return found
 
 

@@ -24,8 +24,8 @@ NAMED = 40
 """Up to so many allowed codes are listed in a refusal."""
 
 CURRENCY = re.compile(r"[A-Z]{3}")
-TOKEN = r"[A-Za-z0-9!#$&^_.+-]+"
-MEDIA_TYPE = re.compile(rf"{TOKEN}/{TOKEN}(?:\s*;\s*{TOKEN}=(?:{TOKEN}|\"[^\"]*\"))*|xml|json|ttl")
+NAME = r"[A-Za-z0-9!#$&^_.+-]+"
+MEDIA_TYPE = re.compile(rf"{NAME}/{NAME}(?:\s*;\s*{NAME}=(?:[^\s;\"]+|\"[^\"]*\"))*|xml|json|ttl")
 UNIT = re.compile(r"[!-~]+")
 
 Forms = Mapping[str, tuple[str, re.Pattern[str], str]]

@@ -17,8 +17,8 @@ from fhirserver.validation.problems import Check, Problem, Problems, Scope, stru
 
 MAX_STRING = 1024 * 1024
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
-NO_SPACE = re.compile(r"\S+")
-CODE = re.compile(r"\S+(?:\s\S+)*")
+NO_SPACE = re.compile(r"\S+", re.ASCII)
+CODE = re.compile(r"\S+(?:\s\S+)*", re.ASCII)
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 UUID = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -26,7 +26,19 @@ SIMPLE_QUESTIONS = ("boolean", "decimal", "integer", "string", "text", "url", "o
 OPTION_QUESTIONS = frozenset(
     {"choice", "open-choice", "decimal", "integer", "date", "dateTime", "time", "string", "quantity"}
 )
-ASSERTIONS = ["contentType", "expression", "headerField", "minimumId", "navigationLinks", "path", "requestMethod", "resource", "responseCode", "response", "validateProfileId"]
+ASSERTIONS = [
+    "contentType",
+    "expression",
+    "headerField",
+    "minimumId",
+    "navigationLinks",
+    "path",
+    "requestMethod",
+    "resource",
+    "responseCode",
+    "response",
+    "validateProfileId",
+]
 UNADDRESSED = frozenset({"capabilities", "search", "transaction", "history"})
 
 _endpoint, _named = present("endpoint"), present("name")
@@ -225,6 +237,12 @@ def _variable(variable: Any) -> bool:
     return not all(present(name)(variable) for name in ("expression", "headerField", "path"))
 
 
+def _declared(metadata: Any) -> bool:
+    """tst-4: the capabilities, taken together, say whether they are required or validated."""
+    given = some("required", "validated")
+    return any(given(capability) for capability in metadata.get("capability", ()))
+
+
 _statement = some("description", "software", "implementation")
 _unknown_software = prohibited_if("kind", "requirements", "implementation", "software")
 
@@ -301,7 +319,7 @@ TESTS: dict[str, Test] = {
     "tst-1": just_one("operation", "assert"),
     "tst-2": just_one("operation", "assert"),
     "tst-3": _variable,
-    "tst-4": lambda c: any(present(name)(c) for name in ("required", "validated")),
+    "tst-4": _declared,
     "tst-5": _one_assertion,
     "tst-6": _one_assertion,
     "tst-7": _addressed,
