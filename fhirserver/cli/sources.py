@@ -79,13 +79,12 @@ def read(name: str, *, named: bool) -> Iterator[Document]:
 def _documents(name: str, stored: BinaryIO, named: bool) -> Iterator[Document]:
     counted = _Counting(stored)
     buffered = io.BufferedReader(cast("io.RawIOBase", counted), 2**16)
-    content: BinaryIO = buffered
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        content = cast("BinaryIO", gzip.GzipFile(fileobj=buffered))
+    zipped = buffered.peek(2)[:2] == b"\x1f\x8b"
+    content = gzip.GzipFile(fileobj=buffered) if zipped else buffered
     first = content.readline()
-    if not (name.removesuffix(".gz").endswith(LINES) or _is_object(first)):
-        text = first + content.read()
-        yield Document(name, None, text, counted.taken(), named)
+    by_line = name.removesuffix(".gz").endswith(LINES) or (bool(content.peek(1)) and _is_object(first))
+    if not by_line:
+        yield Document(name, None, first + content.read(), counted.taken(), named)
         return
     lines = ((n, line.strip()) for n, line in enumerate(chain([first], content), 1) if line.strip())
     number, text = next(lines, (0, b""))
@@ -98,7 +97,7 @@ def _documents(name: str, stored: BinaryIO, named: bool) -> Iterator[Document]:
 
 
 def _is_object(line: bytes) -> bool:
-    """Whether the line is a whole JSON object: then the file is NDJSON, if only of one line."""
+    """Whether the line is a whole JSON object: where more lines follow, the file is NDJSON."""
     text = line.strip()
     if not (text.startswith(b"{") and text.endswith(b"}")):
         return False
