@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhirserver.access.gate import Gate
+from fhirserver.access.tokens import TokenCheck, mint
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
@@ -41,6 +42,7 @@ from fhirserver.store.migrate import migrate
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.search import Searcher
+from fhirserver.store.tokens import Tokens
 from fhirserver.validation import Validator
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -90,6 +92,7 @@ class Foundation:
     elements: Elements
     validator: Validator
     cursor_key: bytes
+    tokens: TokenCheck
     started: str
 
     def services(self, definitions: Definitions) -> Services:
@@ -123,7 +126,7 @@ class Foundation:
         statement = dump_json(capability_statement(services, self.started))
         return FhirApp(
             RequestReader(services, Router(frozenset(services.definitions.resource_types))),
-            Engine(services, Gate()),
+            Engine(services, Gate(self.tokens, services.definitions.resource_types)),
             Renderer(self.settings.fhir_base, self.elements),
             Cors(frozenset(self.settings.cors_origins)),
             self.metrics,
@@ -142,16 +145,17 @@ async def lay(settings: Settings) -> Foundation:
     database = client[settings.database]
     await migrate(database)
     await Collections(database).prepare()
-    elements = Elements.load()
+    core, elements = Definitions.load(), Elements.load()
     return Foundation(
         settings,
         client,
         metrics,
         AccessLog(),
-        Definitions.load(),
+        core,
         elements,
         Validator(elements),
         await signing_key(database, settings),
+        TokenCheck(Tokens(database, settings.tenant), core.resource_types),
         instant(now()),
     )
 
@@ -258,6 +262,16 @@ async def _snapshots(metrics: Metrics) -> None:
         await asyncio.sleep(SNAPSHOT_EVERY)
 
 
+async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
+    """A new access token, for `fhirserver token`. Raises ValueError naming a scope that cannot be given."""
+    base = await lay(settings)
+    try:
+        tokens = Tokens(base.client[settings.database], settings.tenant)
+        return await mint(tokens, scope=scope, ttl=ttl, types=base.core.resource_types)
+    finally:
+        await base.client.close()
+
+
 class Front:
     """The FHIR API below /fhir, everything else on the site. `fhir` may be exchanged between requests."""
 
@@ -299,7 +313,7 @@ class Served:
         try:
             self._application = await build(self._settings)
         except (CannotStart, OutcomeError) as error:
-            _LOG.error("cannot start: %s", error)  # noqa: TRY400 - told, not traced
+            _LOG.error("cannot start: %s", error)
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         self._application.asgi = traced(self._application.asgi, on=self._settings.tracing)

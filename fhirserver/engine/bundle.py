@@ -224,7 +224,7 @@ def _check_identities(interactions: Sequence[Interaction]) -> None:
 
 
 def _known_urls(interactions: Sequence[Interaction]) -> dict[str, str]:
-    """fullUrl -> relative reference, for the entries whose id is settled before the database is asked."""
+    """FullUrl -> relative reference, for the entries whose id is settled before the database is asked."""
     return {
         interaction.full_url: f"{interaction.type}/{interaction.id}"
         for interaction in interactions

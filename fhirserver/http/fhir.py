@@ -69,7 +69,8 @@ class FhirApp:
         how = Answering(request_id, head=scope["method"] == "HEAD")
         try:
             how = answering(headers, scope["query_string"].decode("latin-1"), scope["method"], request_id)
-            exchange = await self.reader.exchange(scope, receive, headers, request_id)
+            agent = await self.engine.gate.agent(headers.get("authorization"))
+            exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
             status, out, body = await self._answer(exchange, how)
         except ClientGone:
             return

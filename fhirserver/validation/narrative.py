@@ -19,21 +19,113 @@ XHTML = "{http://www.w3.org/1999/xhtml}"
 DIV = f"{XHTML}div"
 ELEMENTS = frozenset(
     XHTML + name
-    for name in """
-    a abbr acronym address area b bdo big blockquote br caption cite code col colgroup dd dfn div dl dt em
-    h1 h2 h3 h4 h5 h6 hr i img kbd li map ol p pre q samp small span strong sub sup table tbody td tfoot th
-    thead tr tt ul var
-    """.split()
+    for name in [
+        "a",
+        "abbr",
+        "acronym",
+        "address",
+        "area",
+        "b",
+        "bdo",
+        "big",
+        "blockquote",
+        "br",
+        "caption",
+        "cite",
+        "code",
+        "col",
+        "colgroup",
+        "dd",
+        "dfn",
+        "div",
+        "dl",
+        "dt",
+        "em",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "i",
+        "img",
+        "kbd",
+        "li",
+        "map",
+        "ol",
+        "p",
+        "pre",
+        "q",
+        "samp",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "tt",
+        "ul",
+        "var",
+    ]
 )
 ATTRIBUTES = frozenset(
-    """
-    abbr accesskey align alt axis border cellpadding cellspacing char charoff charset cite class colspan coords
-    dir frame headers height href hreflang id ismap lang longdesc name nowrap rel rev rowspan rules scope shape
-    space span src style summary tabindex target title type usemap valign width
-    {http://www.w3.org/XML/1998/namespace}id
-    {http://www.w3.org/XML/1998/namespace}lang
-    {http://www.w3.org/XML/1998/namespace}space
-    """.split()
+    [
+        "abbr",
+        "accesskey",
+        "align",
+        "alt",
+        "axis",
+        "border",
+        "cellpadding",
+        "cellspacing",
+        "char",
+        "charoff",
+        "charset",
+        "cite",
+        "class",
+        "colspan",
+        "coords",
+        "dir",
+        "frame",
+        "headers",
+        "height",
+        "href",
+        "hreflang",
+        "id",
+        "ismap",
+        "lang",
+        "longdesc",
+        "name",
+        "nowrap",
+        "rel",
+        "rev",
+        "rowspan",
+        "rules",
+        "scope",
+        "shape",
+        "space",
+        "span",
+        "src",
+        "style",
+        "summary",
+        "tabindex",
+        "target",
+        "title",
+        "type",
+        "usemap",
+        "valign",
+        "width",
+        "{http://www.w3.org/XML/1998/namespace}id",
+        "{http://www.w3.org/XML/1998/namespace}lang",
+        "{http://www.w3.org/XML/1998/namespace}space",
+    ]
 )
 LINKS = frozenset({"href", "cite", "longdesc", "usemap"})
 SCHEME = re.compile(r"[^/?#]*?:")
