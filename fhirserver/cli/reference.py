@@ -16,8 +16,8 @@ from fhirserver.settings import Settings
 _SETTINGS = """\
 # Settings
 
-Flags of the command line stand over `FHIRSERVER_*` variables, these over `fhirserver.toml` in the current folder
-(or the file of `--config`), that over the defaults. A nested name has two underscores in a variable
+Flags of the command line stand over `FHIRSERVER_*` variables, these over `fhirserver.toml` in the current
+folder (or the file of `--config`), that over the defaults. A nested name has two underscores in a variable
 (`FHIRSERVER_LIMITS__COUNT_MAX=500`) and a table in the file:
 
 ```toml
@@ -26,8 +26,8 @@ port = 8080
 count_max = 500
 ```
 
-Lists and tables in a variable are JSON. A name that does not exist is refused in the file. This page is generated
-from `fhirserver/settings.py` by `make docs`.
+Lists and tables in a variable are JSON. A name that does not exist is refused in the file. This page is
+generated from `fhirserver/settings.py` by `make docs`.
 
 | variable | default | meaning |
 |---|---|---|

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         )
     _check_port(settings)
     logs.configure(settings.log_level)
-    with database(settings) as reachable:
+    with database(settings, share=False) as reachable:
         shared = reachable.model_copy(update={"metrics_dir": _metrics_dir(settings)})
         os.environ.update(environment(shared))  # the workers read their settings from here
         multiprocessing.set_start_method("spawn", force=True)  # this process has threads: it must not fork
