@@ -1,0 +1,1 @@
+"""Builds the tables of r4/ from the published definitions."""
