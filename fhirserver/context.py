@@ -60,7 +60,7 @@ class Interaction:
     full_url: str | None = None
     method: str = "GET"
     url: str = ""
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
     @property
     def lenient(self) -> bool:
@@ -156,7 +156,7 @@ class Result:
     resource: JsonObject | None = None
     error: OutcomeError | None = None
     issues: tuple[Issue, ...] = ()
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

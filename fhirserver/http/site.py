@@ -9,17 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
-from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi_offline import FastAPIOffline
 
-from fhirserver.http.assets import asset
 from fhirserver.r4.jsontext import dump_json
 
 if TYPE_CHECKING:
-    from starlette.responses import HTMLResponse
-
     from fhirserver.http.metrics import Metrics
-
-_PAGE_POLICY = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
 
 
 def build_site(
@@ -28,49 +23,31 @@ def build_site(
     """The application.
 
     `ready`: the reasons why the server cannot serve now, none when it can. `document`: the OpenAPI document.
-    `docs`: whether document and pages are served at all.
+    `docs`: whether document (/openapi.json) and pages (/docs) are served at all; their scripts come from this server.
     """
-    site = FastAPI(title="fhirserver", openapi_url=None, docs_url=None, redoc_url=None)
+    if docs:
+        site: FastAPI = FastAPIOffline(title="fhirserver", docs_url="/docs", redoc_url=None)
+        site.openapi = document  # type: ignore[method-assign]
+    else:
+        site = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     @site.get("/healthz")
     async def healthz() -> Response:
-        return Response(dump_json({"status": "alive"}), media_type="application/json")
+        return _json({"status": "alive"})
 
     @site.get("/readyz")
     async def readyz() -> Response:
         reasons = await ready()
-        body = {"status": "ready"} if not reasons else {"status": "not ready", "reasons": reasons}
-        return Response(dump_json(body), status_code=503 if reasons else 200, media_type="application/json")
+        if reasons:
+            return _json({"status": "not ready", "reasons": reasons}, 503)
+        return _json({"status": "ready"})
 
     @site.get("/metrics")
     async def exposition() -> Response:
         return Response(metrics.exposition(), media_type=metrics.content_type)
 
-    if docs:
-        _add_docs(site, document)
     return site
 
 
-def _add_docs(site: FastAPI, document: Callable[[], dict[str, Any]]) -> None:
-    @site.get("/openapi.json")
-    async def openapi() -> Response:
-        return Response(dump_json(document()), media_type="application/json")
-
-    @site.get("/docs")
-    async def page() -> HTMLResponse:
-        response = get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="fhirserver: the API",
-            swagger_js_url="/docs/swagger-ui-bundle.js",
-            swagger_css_url="/docs/swagger-ui.css",
-            swagger_favicon_url="data:,",
-        )
-        response.headers["content-security-policy"] = _PAGE_POLICY
-        return response
-
-    @site.get("/docs/{name}")
-    async def file(name: str) -> Response:
-        found = asset(name)
-        if found is None:
-            return Response(status_code=404)
-        return Response(found[0], media_type=found[1])
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(dump_json(body), status_code=status, media_type="application/json")
