@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    tracing: bool = Field(False, description="OpenTelemetry tracing; needs the extra fhirserver[otel].")
+    metrics_dir: Path | None = Field(
+        None, description="Folder where several workers share their metrics; set by serve."
+    )
     docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
     limits: Limits = Limits()
 

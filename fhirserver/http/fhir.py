@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Exchange, Kind, Result
+from fhirserver.engine.routes import ROUTES
 from fhirserver.engine.stations import Engine, failed
 from fhirserver.http import binary
 from fhirserver.http.body import ClientGone, Receive
@@ -22,11 +23,11 @@ from fhirserver.http.request import Answering, RequestReader, answering, header_
 from fhirserver.outcome import Internal, OutcomeError
 
 if TYPE_CHECKING:
+    from fhirserver.http.logs import AccessLog
     from fhirserver.http.metrics import Metrics
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _LOG = logging.getLogger("fhirserver.http")
-_ACCESS = logging.getLogger("fhirserver.access")
 
 SECURITY_HEADERS: Headers = [
     (b"cache-control", b"no-store"),
@@ -45,10 +46,18 @@ class FhirApp:
     renderer: Renderer
     cors: Cors
     metrics: Metrics
+    access_log: AccessLog
     capabilities: Callable[[], bytes]
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        self.metrics.started()
+        try:
+            await self._respond(scope, receive, send)
+        finally:
+            self.metrics.ended()
+
+    async def _respond(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = header_map(scope["headers"])
         request_id = request_id_of(headers)
@@ -100,18 +109,7 @@ class FhirApp:
             kind = first.kind.value if first is not None else "refused"
             type = (first.type or "") if first is not None else ""
         self.metrics.observe(kind, type, status, seconds)
-        if _ACCESS.isEnabledFor(logging.INFO):
-            _ACCESS.info(
-                "request",
-                extra={
-                    "method": method,
-                    "interaction": kind,
-                    "type": type,
-                    "status": status,
-                    "duration_ms": round(seconds * 1000, 2),
-                    "request_id": request_id,
-                },
-            )
+        self.access_log.write(method, _TEMPLATES.get(kind, ""), kind, type, status, seconds, request_id)
 
     @staticmethod
     async def _send(
@@ -124,4 +122,8 @@ class FhirApp:
         await send({"type": "http.response.body", "body": body})
 
 
+_TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
+    "transaction": "/",
+    "operation": "/{type}/{id}/${operation}",
+}
 _LIGHT_HEADERS: Headers = [header for header in SECURITY_HEADERS if header[0] != b"content-security-policy"]

@@ -28,8 +28,8 @@ def row_of(
 ) -> dict[str, Any]:
     """The table row of a SearchParameter resource.
 
-    `by_base`, `by_url`: the parameters known so far. Raises BadRequest where the resource is not usable as it stands,
-    NotSupported for what this server does not evaluate, Conflict for a code that is taken.
+    `by_base`, `by_url`: the parameters known so far. Raises BadRequest where the resource is not usable as it
+    stands, NotSupported for what this server does not evaluate, Conflict for a code that is taken.
     """
     url, code, kind = _text(resource, "url"), _text(resource, "code"), _text(resource, "type")
     if not _CODE.fullmatch(code):
@@ -110,9 +110,7 @@ def _check_free(
     for base in bases:
         reached.update((resource_types.get(base, "Resource"), "Resource"))
         if base in ("Resource", "DomainResource"):
-            reached.update(
-                type for type, parent in resource_types.items() if base == "Resource" or parent == base
-            )
+            reached.update(t for t, parent in resource_types.items() if base == "Resource" or parent == base)
     for base in reached:
         if any(row["code"] == code and row["url"] != url for row in by_base.get(base, ())):
             raise Conflict(
@@ -148,7 +146,7 @@ def _cells(
 ) -> list[Any]:
     if not components:
         return [b.to_json() for b in branches]
-    parts = [(type, path) for _, type, _, path in components]
+    parts = [(kind, path) for _, kind, _, path in components]
     return [
         [
             b.to_json(),

@@ -1,7 +1,8 @@
 """FHIR date, dateTime, instant and time text to intervals of microseconds.
 
-A partial date covers the whole of what it leaves open: 2026-03 is [2026-03-01, 2026-04-01). Text without an offset is
-read as UTC (the date type never has one). Source: hl7.org/fhir/R4/datatypes.html#dateTime, R4/search.html#date
+A partial date covers the whole of what it leaves open: 2026-03 is [2026-03-01, 2026-04-01). Text without an
+offset is read as UTC (the date type never has one). Source: hl7.org/fhir/R4/datatypes.html#dateTime,
+R4/search.html#date
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ _TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?", re.ASCII)
 def date_range(text: str) -> tuple[int, int]:
     """The half-open interval [lo, hi) that a date, dateTime or instant covers, microseconds since 1970 UTC.
 
-    `text`: YYYY, YYYY-MM, YYYY-MM-DD or with a time of minutes, seconds or fractions and an optional offset. Second 60
-    is the first second of the next minute. Raises ValueError for anything else, a day that does not exist included.
+    `text`: YYYY, YYYY-MM, YYYY-MM-DD or with a time of minutes, seconds or fractions and an optional offset.
+    Second 60 is the first second of the next minute. Raises ValueError for anything else, a day that does not
+    exist included.
     """
     match = _DATE.fullmatch(text)
     if match is None:

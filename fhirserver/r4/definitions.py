@@ -1,4 +1,6 @@
-"""What R4 defines for search: resource types, search parameters, compartments; and a clinic's own search parameters.
+"""What R4 defines for search.
+
+Resource types, search parameters, compartments; and a clinic's own search parameters.
 
 Source: hl7.org/fhir/R4/searchparameter-registry.html, hl7.org/fhir/R4/compartmentdefinition.html
 """
@@ -37,7 +39,10 @@ _COMPARED = ("date", "number", "quantity")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One component of a composite: the parameter (code, type, url) that gives it its meaning, and its expression."""
+    """One component of a composite.
+
+    The parameter (code, type, url) that gives it its meaning, and its expression.
+    """
 
     code: str
     type: str
@@ -49,10 +54,11 @@ class Component:
 class SearchParameter:
     """A search parameter as one resource type knows it.
 
-    `base`: resource types as defined. `branches`: where its values are in a resource of this type; for a composite,
-    its focus elements, and `component_branches[i][j]` leads from focus i to the values of component j. `repeats`: a
-    resource can hold several values. `systems`: the code systems that required bindings imply when every value is a
-    plain code (or boolean), else empty. `chain`: parameters that a definition allows to chain, empty for all.
+    `base`: resource types as defined. `branches`: where its values are in a resource of this type; for a
+    composite, its focus elements, and `component_branches[i][j]` leads from focus i to the values of
+    component j. `repeats`: a resource can hold several values. `systems`: the code systems that required
+    bindings imply when every value is a plain code (or boolean), else empty. `chain`: parameters that a
+    definition allows to chain, empty for all.
     """
 
     code: str
@@ -76,7 +82,10 @@ _BOOLEANS = "http://terminology.hl7.org/CodeSystem/special-values"
 
 
 class Definitions:
-    """The definitions that search works by. Immutable; `load` reads R4's tables, `with_parameters` adds a clinic's own."""
+    """The definitions that search works by.
+
+    Immutable; `load` reads R4's tables, `with_parameters` adds a clinic's own.
+    """
 
     def __init__(
         self,
@@ -100,13 +109,15 @@ class Definitions:
         table = orjson.loads((TABLES / "searchparams.json").read_bytes())
         compartments = orjson.loads((TABLES / "compartments.json").read_bytes())
         frozen = {
-            name: MappingProxyType({type: tuple(codes) for type, codes in members.items()})
+            name: MappingProxyType({member: tuple(codes) for member, codes in members.items()})
             for name, members in compartments.items()
         }
         return cls(table["types"], table["parameters"], frozen)
 
     def search_parameters(self, type: str) -> Mapping[str, SearchParameter]:
-        """Code -> parameter for a resource type, those of Resource and DomainResource included; empty for no type.
+        """Code -> parameter for a resource type, those of Resource and DomainResource included.
+
+        Empty for no type.
 
         `type` "Resource" gives the parameters that every type has.
         """
@@ -118,7 +129,9 @@ class Definitions:
         return known
 
     def compartment(self, compartment: str) -> Mapping[str, tuple[str, ...]]:
-        """Resource type -> parameter codes that put a resource into the compartment ("Patient"); "{def}": it is its own.
+        """Resource type -> parameter codes that put a resource into the compartment ("Patient").
+
+        "{def}": it is its own.
 
         Empty for a type that is no compartment.
         """
@@ -137,8 +150,9 @@ class Definitions:
     def with_parameters(self, extra: Iterable[Mapping[str, Any]]) -> Definitions:
         """These definitions and a clinic's own SearchParameter resources (JSON objects).
 
-        A resource with the url of an earlier own one replaces it. Raises an OutcomeError (BadRequest, NotSupported,
-        Conflict) for the first one that cannot be evaluated or takes the code of another parameter.
+        A resource with the url of an earlier own one replaces it. Raises an OutcomeError (BadRequest,
+        NotSupported, Conflict) for the first one that cannot be evaluated or takes the code of another
+        parameter.
         """
         element_types = ElementTypes.load()
         found = self
@@ -171,8 +185,8 @@ def _parameter(row: _Row, base: str) -> SearchParameter:
         url=full_url(row["url"]),
         targets=tuple(row.get("targets", ())),
         components=tuple(
-            Component(code, type, full_url(url), expression)
-            for code, type, url, expression in row.get("components", ())
+            Component(code, part, full_url(url), expression)
+            for code, part, url, expression in row.get("components", ())
         ),
         repeats=base in row.get("repeats", ()),
         modifiers=tuple(row.get("modifiers") or MODIFIERS[kind]),
@@ -189,6 +203,9 @@ def _parameter(row: _Row, base: str) -> SearchParameter:
 
 
 def implied_systems(branches: Iterable[Branch]) -> frozenset[str]:
-    """The systems of a token parameter all of whose values are codes with a known system, or booleans; else none."""
+    """The systems of a token parameter all of whose values are codes with a known system, or booleans.
+
+    Else none.
+    """
     systems = {b.system or (_BOOLEANS if b.type == "boolean" else None) for b in branches}
     return frozenset() if None in systems else frozenset(s for s in systems if s)

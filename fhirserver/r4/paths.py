@@ -1,8 +1,8 @@
 """FHIRPath text to a small syntax tree.
 
-One parser for everything in the server that speaks FHIRPath: search parameters (resolved in paths_resolve), FHIRPath
-Patch, invariants. It knows the whole grammar of expressions; what an evaluator supports is the evaluator's business.
-Source: hl7.org/fhirpath/N1/#grammar (precedence as in the ANTLR grammar there).
+One parser for everything in the server that speaks FHIRPath: search parameters (resolved in paths_resolve),
+FHIRPath Patch, invariants. It knows the whole grammar of expressions; what an evaluator supports is the
+evaluator's business. Source: hl7.org/fhirpath/N1/#grammar (precedence as in the ANTLR grammar there).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ class PathSyntaxError(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`source.name`; without a source, a name relative to the focus (or a type name at the start of a path)."""
+    """`source.name`.
+
+    Without a source, a name relative to the focus (or a type name at the start of a path).
+    """
 
     source: Node | None
     name: str
@@ -166,7 +169,10 @@ def _unquote(text: str) -> str:
 
 
 class _Parser:
-    """Precedence climbing over the tokens; `depth` bounds nesting so that hostile text cannot exhaust the stack."""
+    """Precedence climbing over the tokens.
+
+    `depth` bounds nesting so that hostile text cannot exhaust the stack.
+    """
 
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         self.tokens = tokens

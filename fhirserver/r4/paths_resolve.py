@@ -1,9 +1,11 @@
-"""FHIRPath of search parameters, resolved against the R4 types: what is left are JSON properties and conditions.
+"""FHIRPath of search parameters, resolved against the R4 types.
 
-`Patient.deceased as dateTime` becomes the branch ("deceasedDateTime",) of type dateTime; a union becomes several
-branches. Resolving happens when the tables are distilled (R4's own parameters) or when a clinic's parameter is loaded;
-evaluation (paths_run) then never asks for a type again. A branch of another resource type resolves to nothing.
-Source: hl7.org/fhir/R4/fhirpath.html, hl7.org/fhir/R4/search.html
+What is left are JSON properties and conditions.
+
+`Patient.deceased as dateTime` becomes the branch ("deceasedDateTime",) of type dateTime; a union becomes
+several branches. Resolving happens when the tables are distilled (R4's own parameters) or when a clinic's
+parameter is loaded; evaluation (paths_run) then never asks for a type again. A branch of another resource
+type resolves to nothing. Source: hl7.org/fhir/R4/fhirpath.html, hl7.org/fhir/R4/search.html
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from fhirserver.r4.paths import (
 from fhirserver.r4.paths_types import ElementTypes
 
 # A step is a JSON property name, or ("where", condition), ("at", index), ("root",), ("test", condition).
-# A condition is ("and"|"or", c, c), ("not", c), ("exists", branches), ("eq"|"ne", branches, value), ("refers", type).
+# A condition is ("and"|"or", c, c), ("not", c), ("exists", branches), ("eq"|"ne", branches, value),
+# ("refers", type).
 Step: TypeAlias = str | tuple[Any, ...]
 Condition: TypeAlias = tuple[Any, ...]
 
@@ -37,8 +40,9 @@ Condition: TypeAlias = tuple[Any, ...]
 class Branch:
     """One way from the focus to values of one type.
 
-    `element`: the path as FHIR names it, to tell whether two branches are choices of one element. `system`: the code
-    system that a required binding implies. `absolute`: starts at the resource (%resource), not at the focus.
+    `element`: the path as FHIR names it, to tell whether two branches are choices of one element. `system`:
+    the code system that a required binding implies. `absolute`: starts at the resource (%resource), not at
+    the focus.
     """
 
     type: str
@@ -63,8 +67,8 @@ class Branch:
 def resolve(expression: str, type: str, types: ElementTypes) -> tuple[Branch, ...]:
     """The branches of `expression` with a focus of `type`.
 
-    Raises PathSyntaxError, or NotSupported (code search-parameter-expression) where it is valid FHIRPath beyond the
-    subset of search parameters or names an element that does not exist.
+    Raises PathSyntaxError, or NotSupported (code search-parameter-expression) where it is valid FHIRPath
+    beyond the subset of search parameters or names an element that does not exist.
     """
     return tuple(dict.fromkeys(_Resolver(type, types).values(parse_path(expression), (Branch(type),), True)))
 
@@ -113,8 +117,8 @@ class _Resolver:
                 | Call(_, "exists" | "empty" | "not" | "hasExtension" | "is" | "hasValue")
             ):
                 return self.test(node, focus, start)
-            case TypeTest("as", operand, type):
-                return self.narrow(self.values(operand, focus, start), type)
+            case TypeTest("as", operand, name):
+                return self.narrow(self.values(operand, focus, start), name)
             case Member(source, name):
                 return self.member(source, name, focus, start)
             case Index(source, Literal("integer", int(index))):
@@ -125,12 +129,12 @@ class _Resolver:
                 return (Branch(self.root, (("root",),), False, None, ("%",)),)
             case Call(source, function, arguments):
                 return self.call(self.values(source, focus, start) if source else focus, function, arguments)
-        raise _unsupported(f"this form of FHIRPath: {type(node).__name__}")
+        raise _unsupported(f"this form of FHIRPath: {node.__class__.__name__}")
 
     def member(
         self, source: Node | None, name: str, focus: tuple[Branch, ...], start: bool
     ) -> tuple[Branch, ...]:
-        if source is None and start and (name in self.types or name == "Resource"):
+        if source is None and start and (self.types.is_resource(name)):
             if name in ("Resource", "DomainResource", self.root):
                 return focus
             if "." not in name and name[0].isupper():
@@ -149,13 +153,13 @@ class _Resolver:
         many = branch.many or child.many
         return tuple(
             Branch(
-                type,
-                (*branch.steps, name + type[0].upper() + type[1:] if child.choice else name),
+                t,
+                (*branch.steps, name + t[0].upper() + t[1:] if child.choice else name),
                 many,
                 child.system,
                 element,
             )
-            for type in child.types
+            for t in child.types
         )
 
     def narrow(self, branches: tuple[Branch, ...], type: str) -> tuple[Branch, ...]:
@@ -207,14 +211,14 @@ class _Resolver:
             case Binary("and" | "or" as operator, left, right):
                 return (operator, self.condition(left, focus, start), self.condition(right, focus, start))
             case Binary("=" | "!=" as operator, left, Literal(_, value)):
-                value = float(value) if isinstance(value, Decimal) else value
-                return ("eq" if operator == "=" else "ne", self.values(left, focus, start), value)
+                plain = float(value) if isinstance(value, Decimal) else value
+                return ("eq" if operator == "=" else "ne", self.values(left, focus, start), plain)
             case Call(source, "exists", arguments) if len(arguments) < 2:
                 return ("exists", self.items(source, arguments, focus, start))
             case Call(source, "empty", ()):
                 return ("not", ("exists", self.items(source, (), focus, start)))
-            case Call(Node_, "not", ()) if Node_ is not None:
-                return ("not", self.condition(Node_, focus, start))
+            case Call(source, "not", ()) if source is not None:
+                return ("not", self.condition(source, focus, start))
             case Call(source, "hasExtension", arguments):
                 base = self.values(source, focus, start) if source else focus
                 return ("exists", self.call(base, "extension", arguments))

@@ -1,7 +1,8 @@
 """Resolved paths as plain closures over JSON: no types, no trees, no lookups left at run time.
 
-A selector takes (focus, root) and returns a list of values; a test takes the same and returns a bool. `root` is the
-resource, for %resource. Broken JSON (a string where an object belongs) selects nothing; it never raises.
+A selector takes (focus, root) and returns a list of values; a test takes the same and returns a bool. `root`
+is the resource, for %resource. Broken JSON (a string where an object belongs) selects nothing; it never
+raises.
 """
 
 from __future__ import annotations

@@ -39,8 +39,9 @@ class ReferenceText:
 def parse_reference(text: str, base_url: str, types: Container[str]) -> ReferenceText:
     """The parts of a Reference.reference.
 
-    `base_url`: this server's FHIR base without a trailing slash; an absolute URL below it is local. `types`: the names
-    of resource types. A foreign URL that ends like a RESTful one carries its type and id as well. Never raises.
+    `base_url`: this server's FHIR base without a trailing slash; an absolute URL below it is local. `types`:
+    the names of resource types. A foreign URL that ends like a RESTful one carries its type and id as well.
+    Never raises.
     """
     rest = text
     form = Form.LOCAL

@@ -1,6 +1,7 @@
 """Folding: what makes two strings the same for string search, whatever their case and accents.
 
-Source: hl7.org/fhir/R4/search.html#string ("insensitive to case and ... accents or other combining characters")
+Source: hl7.org/fhir/R4/search.html#string ("insensitive to case and ... accents or other combining
+characters")
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import unicodedata
 # Longer runs (base64, data) are no words that anyone searches for.
 LONGEST_WORD = 64
 _WORD = re.compile(r"\w+")
+# Lower case, and a blank for whatever is not part of a word: one pass over ASCII text, much cheaper than a
+# pattern.
+_ASCII_WORDS = "".join(chr(c).lower() if chr(c).isalnum() or chr(c) == "_" else " " for c in range(128))
 _TAG = re.compile(r"<[^>]*>")
 _ENTITY = re.compile(r"&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(\w{2,8}));")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'", "nbsp": " "}
 
 
 def fold(text: str) -> str:
-    """`text` without case, accents and repeated white space. `fold(fold(t)) == fold(t)`."""
+    """The text without case, accents and repeated white space; folding it again changes nothing."""
     if text.isascii():
         return " ".join(text.lower().split())
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
@@ -25,9 +29,14 @@ def fold(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The distinct folded words of a text, in order of their first occurrence."""
-    folded = text.lower() if text.isascii() else fold(text)
-    return [word for word in dict.fromkeys(_WORD.findall(folded)) if len(word) <= LONGEST_WORD]
+    """The distinct folded words (letters, digits, underscores) in order of their first occurrence."""
+    if text.isascii():
+        found = dict.fromkeys(text.translate(_ASCII_WORDS).split())
+    else:
+        found = dict.fromkeys(_WORD.findall(fold(text)))
+    if len(text) <= LONGEST_WORD:
+        return list(found)
+    return [word for word in found if len(word) <= LONGEST_WORD]
 
 
 def plain_text(xhtml: str) -> str:

@@ -1,9 +1,9 @@
 """From a resource to what search sees of it: the fields `ix`, `x`, `cx` and `geo` of its stored document.
 
-The layout of each field is described where its parameter type lives (search/types). Beside the parameters: sort keys
-`<code>~s` (smallest value) and `<code>~d` (largest, only where the parameter repeats), compartments `~Patient` and the
-like, and the distinct words of the narrative and of all strings (`_text`, `_content`, in `x`).
-Source: hl7.org/fhir/R4/search.html, hl7.org/fhir/R4/compartmentdefinition.html
+The layout of each field is described where its parameter type lives (search/types). Beside the parameters:
+sort keys `<code>~s` (smallest value) and `<code>~d` (largest, only where the parameter repeats), compartments
+`~Patient` and the like, and the distinct words of the narrative and of all strings (`_text`, `_content`, in
+`x`). Source: hl7.org/fhir/R4/search.html, hl7.org/fhir/R4/compartmentdefinition.html
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from fhirserver.r4.definitions import Definitions, SearchParameter
+from fhirserver.r4.definitions import Definitions
 from fhirserver.search.fold import LONGEST_WORD, plain_text, words
 from fhirserver.search.index_tree import Found, TreeNode, build
 from fhirserver.search.types import date, number, string
@@ -26,7 +26,10 @@ _LONGEST_TEXT = 100_000  # a single string beyond this is data
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What a document holds for search. `ix` is indexed, `x` is not; `cx`: one {type, id, ix} per contained resource."""
+    """What a document holds for search.
+
+    `ix` is indexed, `x` is not; `cx`: one {type, id, ix} per contained resource.
+    """
 
     ix: Json
     x: Json
@@ -36,16 +39,22 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What indexing does for one type: the tree, sorted parameters by kind, compartments, and codes that can double."""
+    """What indexing does for one type.
+
+    The tree, sorted parameters by kind, compartments, and codes whose entries are objects.
+    """
 
     tree: TreeNode
     sorts: tuple[tuple[str, Callable[[list[Any]], tuple[str, str]], bool], ...]
     compartments: tuple[tuple[str, str, tuple[str, ...], bool], ...]
-    plain: frozenset[str]
+    structured: frozenset[str]
 
 
 class Indexer:
-    """Indexes resources of one tenant. `base_url`: FHIR base without a trailing slash, to know own absolute references."""
+    """Indexes resources of one tenant.
+
+    `base_url`: FHIR base without a trailing slash, to know own absolute references.
+    """
 
     def __init__(self, definitions: Definitions, tenant: str, base_url: str) -> None:
         self._definitions = definitions
@@ -53,7 +62,10 @@ class Indexer:
         self._plans: dict[str, _Plan] = {}
 
     def index(self, type: str, resource: Json) -> Indexed:
-        """The fields of a resource, which must carry its id. Total: whatever a valid resource holds can be indexed."""
+        """The fields of a resource, which must carry its id.
+
+        Total: whatever a valid resource holds can be indexed.
+        """
         plan = self._plan(type)
         found = self._walk(plan, resource)
         ix: Json = found.ix
@@ -95,13 +107,10 @@ class Indexer:
     def _walk(self, plan: _Plan, resource: Json) -> Found:
         found = Found(resource)
         plan.tree.walk(resource, found)
-        structured = plan.plain
-        for code, values in found.ix.items():
-            if len(values) > 1 and code not in structured:
-                found.ix[code] = list(dict.fromkeys(values))
-        for code, originals in found.x.items():
-            if len(originals) > 1:
-                found.x[code] = list(dict.fromkeys(originals))
+        for code in found.several - plan.structured:
+            found.ix[code] = list(dict.fromkeys(found.ix[code]))
+            if code in found.x:
+                found.x[code] = list(dict.fromkeys(found.x[code]))
         return found
 
     def _compartments(self, plan: _Plan, ix: Json, resource: Json) -> None:
@@ -117,10 +126,10 @@ class Indexer:
     def _contained(self, contained: list[Any]) -> list[Json]:
         found = []
         for resource in contained:
-            type = resource.get("resourceType") if isinstance(resource, dict) else None
-            if type in self._site.types:
-                ix = self._walk(self._plan(type), resource).ix
-                found.append({"type": type, "id": resource.get("id", ""), "ix": ix})
+            name = resource.get("resourceType") if isinstance(resource, dict) else None
+            if isinstance(name, str) and name in self._site.types:
+                ix = self._walk(self._plan(name), resource).ix
+                found.append({"type": name, "id": resource.get("id", ""), "ix": ix})
         return found
 
 

@@ -1,7 +1,8 @@
 """All search parameters of a resource type as one tree over its JSON, so that a resource is walked once.
 
-A node holds what to do with a value there (collect), its properties that lead further, and filtered ways on. What a
-resource does not hold costs nothing; what several parameters share (Observation.code: eight) is computed once.
+A node holds what to do with a value there (collect), its properties that lead further, and filtered ways on.
+What a resource does not hold costs nothing; what several parameters share (Observation.code: eight) is
+computed once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 
 from fhirserver.r4.definitions import SearchParameter
 from fhirserver.r4.paths_resolve import Branch, Condition
-from fhirserver.r4.paths_run import Selector, Test, selector, test
+from fhirserver.r4.paths_run import Test, selector, test
 from fhirserver.search.types import date, number, quantity, reference, special, string, token, uri
 from fhirserver.search.types.composite import NAMES
 from fhirserver.search.types.reference import Site
@@ -22,21 +23,29 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(slots=True)
 class Found:
-    """What a walk has collected. `memo`: values already computed, by identity of the JSON they came from."""
+    """What a walk has collected. `memo`: values already computed, by identity of the JSON they came from.
+
+    `several`: the parameters that got entries more than once, and so perhaps the same ones.
+    """
 
     root: Json
     ix: dict[str, list[Any]] = field(default_factory=dict)
     x: dict[str, list[str]] = field(default_factory=dict)
     geo: Json | None = None
     memo: dict[tuple[int, str], Any] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
 
     def add(self, code: str, entries: list[Any]) -> None:
-        """Entries of a parameter; the list is copied."""
+        """Entries of a parameter.
+
+        The list is copied. An element without any still makes the parameter present.
+        """
         known = self.ix.get(code)
         if known is None:
             self.ix[code] = entries[:]
         else:
             known += entries
+            self.several.add(code)
 
 
 Collect: TypeAlias = Callable[[Any, Found], None]
@@ -95,7 +104,10 @@ class _Builder:
         self.nodes = [self.root]
 
     def value(self, parameter: SearchParameter, branch: Branch) -> None:
-        """Hang a parameter's branch into the tree; those with an index or a test are evaluated from the root."""
+        """Hang a parameter's branch into the tree.
+
+        Those with an index or a test are evaluated from the root.
+        """
         if all(isinstance(step, str) or step[0] == "where" for step in branch.steps):
             node = self.place(branch)
             node.groups.setdefault((parameter.type, branch.type), []).append(parameter.code)
@@ -119,8 +131,16 @@ class _Builder:
             parts.append((name, reads))
         parts.reverse()
         code = parameter.code
+        firsts = [b.steps[0] for b in parameter.component_branches[position][len(parts) - 1]]
+        needed = (
+            frozenset(s for s in firsts if isinstance(s, str))
+            if all(isinstance(s, str) for s in firsts)
+            else None
+        )
 
         def collect(value: Any, found: Found) -> None:
+            if needed and (type(value) is not dict or needed.isdisjoint(value)):
+                return
             cell: Json = {}
             for name, reads in parts:
                 values = [
@@ -157,8 +177,8 @@ class _Builder:
     def finish(self) -> TreeNode:
         """Turn the groups of parameters at each node into collectors."""
         for node in self.nodes:
-            for (kind, type), codes in node.groups.items():
-                node.collect.append(collector(kind, type, codes, self.site))
+            for (kind, fhir_type), codes in node.groups.items():
+                node.collect.append(collector(kind, fhir_type, codes, self.site))
         return self.root
 
 
@@ -193,9 +213,8 @@ def collector(kind: str, type: str, codes: list[str], site: Site) -> Collect:
 
     def collect(value: Any, found: Found) -> None:
         values = read(value, found)
-        if values:
-            for code in codes:
-                found.add(code, values)
+        for code in codes:
+            found.add(code, values)
 
     return collect
 
@@ -225,8 +244,7 @@ def _token_collector(type: str, codes: list[str]) -> Collect:
     def collect(value: Any, found: Found) -> None:
         tokens, texts, typed = _tokens(type, value, found)
         for code, text_key, type_key in keys:
-            if tokens:
-                found.add(code, tokens)
+            found.add(code, tokens)
             if texts:
                 found.add(text_key, texts)
             if typed:
@@ -238,12 +256,11 @@ def _token_collector(type: str, codes: list[str]) -> Collect:
 def _string_collector(type: str, codes: list[str]) -> Collect:
     def collect(value: Any, found: Found) -> None:
         pairs = string.index(type, value)
-        if not pairs:
-            return
         folded, originals = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         for code in codes:
             found.add(code, folded)
-            found.x.setdefault(code, []).extend(originals)
+            if originals:
+                found.x.setdefault(code, []).extend(originals)
 
     return collect
 
@@ -255,11 +272,9 @@ def _reference_collector(codes: list[str], site: Site) -> Collect:
         if type(value) is not dict:
             return
         text = value.get("reference")
-        if type(text) is str:
-            keys_of = reference.index_text(text, site)
-            if keys_of:
-                for code, _ in keys:
-                    found.add(code, keys_of)
+        keys_of = reference.index_text(text, site) if type(text) is str else []
+        for code, _ in keys:
+            found.add(code, keys_of)
         identifier = value.get("identifier")
         if identifier is not None:
             tokens = token.index("Identifier", identifier)[0]

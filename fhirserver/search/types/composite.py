@@ -1,6 +1,7 @@
 """Composite parameters: component values that must match on one and the same element.
 
-Stored: `ix.<code>` = {a, b, c}: for each component the entries in its own layout. Source: hl7.org/fhir/R4/search.html#composite
+Stored: `ix.<code>` = {a, b, c}: for each component the entries in its own layout. Source:
+hl7.org/fhir/R4/search.html#composite
 """
 
 from __future__ import annotations

@@ -95,7 +95,10 @@ def entry(lo: int, hi: int) -> dict[str, int]:
 
 
 def sort_value(lo: int, hi: int) -> int:
-    """The instant that stands for an interval in a sorted list: its start, or its end when the start is open."""
+    """The instant that stands for an interval in a sorted list.
+
+    Its start, or its end when the start is open.
+    """
     return lo if lo != OPEN_START else hi
 
 

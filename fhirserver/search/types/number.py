@@ -43,8 +43,8 @@ def parse(text: str) -> NumberValue:
 def precision_range(text: str) -> tuple[float, float, float]:
     """Value, lo and hi of a number's text: 100 is [99.5, 100.5), 100.00 is [99.995, 100.005).
 
-    A number with an exponent and one digit before it is read one digit finer, as the specification's example has it:
-    1e2 is [95, 105). Raises InvalidSearchValue (search-value-number).
+    A number with an exponent and one digit before it is read one digit finer, as the specification's example
+    has it: 1e2 is [95, 105). Raises InvalidSearchValue (search-value-number).
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
@@ -74,7 +74,10 @@ def _number(value: Any) -> float | None:
 
 
 def index(type: str, value: Any) -> Interval | None:
-    """The closed interval of one value of a FHIR type: a number, a Quantity with its comparator, or a Range."""
+    """The closed interval of one value of a FHIR type.
+
+    A number, a Quantity with its comparator, or a Range.
+    """
     number = _number(value)
     if number is not None:
         return number, number
@@ -101,7 +104,10 @@ def _range(value: dict[str, Any]) -> Interval | None:
 
 
 def sort_value(lo: float, hi: float) -> float:
-    """The number that stands for an interval in a sorted list: its low end, or the high one when that is open."""
+    """The number that stands for an interval in a sorted list.
+
+    Its low end, or the high one when that is open.
+    """
     return lo if lo != -math.inf else hi
 
 

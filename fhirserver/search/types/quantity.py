@@ -1,7 +1,7 @@
 """Quantity parameters: a number, and a unit by system and code or by either of code and unit text.
 
-Stored: `ix.<code>` = {lo, hi, k: ["", "system|code", "|code", "|unit"]}. Units are compared as written, not converted.
-Source: hl7.org/fhir/R4/search.html#quantity
+Stored: `ix.<code>` = {lo, hi, k: ["", "system|code", "|code", "|unit"]}. Units are compared as written, not
+converted. Source: hl7.org/fhir/R4/search.html#quantity
 """
 
 from __future__ import annotations

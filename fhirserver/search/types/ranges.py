@@ -1,8 +1,8 @@
 """What a prefix means for a stored interval, as data: the database layer turns it into its own language.
 
-A Condition is a disjunction of conjunctions of bounds on the stored fields `lo` and `hi`. Dates are stored half open
-[lo, hi); numbers and quantities closed [lo, hi], lo = hi for a plain value (their precision is that of the search
-value alone). Source: hl7.org/fhir/R4/search.html#prefix
+A Condition is a disjunction of conjunctions of bounds on the stored fields `lo` and `hi`. Dates are stored
+half open [lo, hi); numbers and quantities closed [lo, hi], lo = hi for a plain value (their precision is that
+of the search value alone). Source: hl7.org/fhir/R4/search.html#prefix
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from fhirserver.r4.dates import DAY
 
 Prefix: TypeAlias = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 PREFIXES: tuple[Prefix, ...] = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
-# Stored dates up to this width are indexed as {lo, hi}, longer ones as {wl, wh}; see date_condition(narrow=True).
+# Stored dates up to this width are indexed as {lo, hi}, longer ones as {wl, wh}; see
+# date_condition(narrow=True).
 NARROW = DAY
 
 Comparison: TypeAlias = Literal["lt", "le", "gt", "ge"]
@@ -46,9 +47,9 @@ def split_prefix(text: str) -> tuple[Prefix, str]:
 def date_condition(prefix: Prefix, lo: int, hi: int, *, now: int, narrow: bool = False) -> Condition:
     """The condition on stored half-open intervals for a search interval [lo, hi), microseconds.
 
-    `now`: for ap, which widens by a tenth of the distance to the present. `narrow`: the stored intervals are known to
-    be at most NARROW wide; then bounds on `lo` are added that follow from the others, so that one index scan over `lo`
-    is closed on both sides.
+    `now`: for ap, which widens by a tenth of the distance to the present. `narrow`: the stored intervals are
+    known to be at most NARROW wide; then bounds on `lo` are added that follow from the others, so that one
+    index scan over `lo` is closed on both sides.
     """
     if prefix == "ap":
         gap = abs(now - lo) // 10
@@ -81,7 +82,8 @@ def _narrowed(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
 def number_condition(prefix: Prefix, value: float, lo: float, hi: float) -> Condition:
     """The condition on stored closed intervals for a number.
 
-    `value`: as written; [lo, hi) its implicit precision, which only eq and ne heed. ap takes a tenth of the value.
+    `value`: as written; [lo, hi) its implicit precision, which only eq and ne heed. ap takes a tenth of the
+    value.
     """
     if prefix == "ap":
         margin = abs(value) / 10
@@ -100,7 +102,10 @@ def number_condition(prefix: Prefix, value: float, lo: float, hi: float) -> Cond
 
 
 def holds(condition: Condition, lo: float, hi: float) -> bool:
-    """Whether a stored interval fulfils the condition; what the database must answer, for tests and explanations."""
+    """Whether a stored interval fulfils the condition.
+
+    What the database must answer, for tests and explanations.
+    """
     return any(all(_compare(b, lo, hi) for b in bounds) for bounds in condition)
 
 

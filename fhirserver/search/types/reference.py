@@ -1,7 +1,10 @@
-"""Reference parameters: `<tenant>/<Type>/<id>` for resources of this server, absolute URLs, urns and canonicals as such.
+"""Reference parameters.
 
-A version in a literal reference is left out on both sides: it asks for the resource, whichever version. Contained
-targets (#id) are not indexed. Source: hl7.org/fhir/R4/search.html#reference, hl7.org/fhir/R4/references.html
+`<tenant>/<Type>/<id>` for resources of this server, absolute URLs, urns and canonicals as such.
+
+A version in a literal reference is left out on both sides: it asks for the resource, whichever version.
+Contained targets (#id) are not indexed. Source: hl7.org/fhir/R4/search.html#reference,
+hl7.org/fhir/R4/references.html
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ from fhirserver.search.types.escapes import unescape
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Whose references these are. `base_url`: FHIR base without a trailing slash. `types`: all resource types."""
+    """Whose references these are.
+
+    `base_url`: FHIR base without a trailing slash. `types`: all resource types.
+    """
 
     tenant: str
     base_url: str
@@ -30,7 +36,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceValue:
-    """One value. `keys`: the entries to look for, any of them. `type`, `id`: where the text names a local resource."""
+    """One value.
+
+    `keys`: the entries to look for, any of them. `type`, `id`: where the text names a local resource.
+    """
 
     keys: tuple[str, ...]
     type: str | None = None
@@ -40,8 +49,8 @@ class ReferenceValue:
 def parse(text: str, site: Site, targets: Sequence[str], type: str | None = None) -> ReferenceValue:
     """A search text: `id`, `Type/id`, an absolute URL, a urn or `canonical|version`.
 
-    `targets`: SearchParameter.targets, which a bare id may stand for. `type`: the [type] modifier; it narrows to one.
-    Raises InvalidSearchValue (search-value-reference, search-value-reference-type).
+    `targets`: SearchParameter.targets, which a bare id may stand for. `type`: the [type] modifier; it narrows
+    to one. Raises InvalidSearchValue (search-value-reference, search-value-reference-type).
     """
     plain = unescape(text)
     if type is None and plain and ID.fullmatch(plain):
@@ -70,7 +79,10 @@ def parse(text: str, site: Site, targets: Sequence[str], type: str | None = None
 
 
 def index(type: str, value: Any, site: Site) -> list[str]:
-    """The entries of one value of a FHIR type: Reference, canonical, a uri, or a whole resource inside a Bundle."""
+    """The entries of one value of a FHIR type.
+
+    Reference, canonical, a uri, or a whole resource inside a Bundle.
+    """
     if type == "Reference":
         text = value.get("reference") if isinstance(value, dict) else None
         return index_text(text, site) if isinstance(text, str) else []
@@ -90,8 +102,8 @@ def index(type: str, value: Any, site: Site) -> list[str]:
 
 def index_text(text: str, site: Site) -> list[str]:
     """The entries of a Reference.reference."""
-    type, slash, id = text.partition("/")
-    if slash and "/" not in id and type in site.types and "?" not in id:
+    target, slash, rest = text.partition("/")
+    if slash and target in site.types and ID.fullmatch(rest):
         return [f"{site.tenant}/{text}"]
     parsed = parse_reference(text, site.base_url, site.types)
     match parsed.form:

@@ -1,4 +1,7 @@
-"""Special parameters: Location `near`. Stored: `geo`, a GeoJSON point. Source: hl7.org/fhir/R4/location.html#search."""
+"""Special parameters.
+
+Location `near`. Stored: `geo`, a GeoJSON point. Source: hl7.org/fhir/R4/location.html#search.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ class NearValue:
 
 
 def parse_near(text: str) -> NearValue:
-    """A search text: `latitude|longitude[|distance[|units]]`; without a distance 10 km, without units kilometres.
+    """A search text.
+
+    `latitude|longitude[|distance[|units]]`; without a distance 10 km, without units kilometres.
 
     Raises InvalidSearchValue (search-value-near).
     """

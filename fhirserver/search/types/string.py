@@ -1,7 +1,7 @@
 """String parameters: folded text at the front of a string, whole for :exact, anywhere for :contains.
 
-Stored: `ix.<code>` folded strings, `x.<code>` the originals. A HumanName or Address counts as all of its string parts.
-Source: hl7.org/fhir/R4/search.html#string
+Stored: `ix.<code>` folded strings, `x.<code>` the originals. A HumanName or Address counts as all of its
+string parts. Source: hl7.org/fhir/R4/search.html#string
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class StringValue:
 
 
 def parse(text: str) -> StringValue:
-    """A search text, escapes resolved. Raises InvalidSearchValue (search-value-empty) when nothing is left of it."""
+    """A search text, escapes resolved.
+
+    Raises InvalidSearchValue (search-value-empty) when nothing is left of it.
+    """
     plain = unescape(text)
     folded = fold(plain)
     if not folded:

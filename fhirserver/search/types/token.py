@@ -1,8 +1,8 @@
 """Token parameters: codes, identifiers, booleans; compared as written, never folded.
 
-Stored: `ix.<code>` = "code", "system|code", "system|" (with a system) or "|code" (without); `ix["<code>~text"]` folded
-displays and texts; `ix["<code>~type"]` = "typeSystem|typeCode|value" of identifiers.
-Source: hl7.org/fhir/R4/search.html#token
+Stored: `ix.<code>` = "code", "system|code", "system|" (with a system) or "|code" (without);
+`ix["<code>~text"]` folded displays and texts; `ix["<code>~type"]` = "typeSystem|typeCode|value" of
+identifiers. Source: hl7.org/fhir/R4/search.html#token
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Tokens: TypeAlias = tuple[list[str], list[str], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class TokenValue:
-    """One value. `key`: the entry to look for in ix. `system`: None when not given, "" for "|code". `code`: "" for any.
+    """One value.
+
+    `key`: the entry to look for in ix. `system`: None when not given, "" for "|code". `code`: "" for any.
 
     `present`: every value of the parameter matches (the system that its binding implies, without a code).
     """
@@ -46,8 +48,8 @@ class TypedValue:
 def parse(text: str, systems: frozenset[str] = frozenset()) -> TokenValue:
     """A search text: `code`, `system|code`, `system|` or `|code`.
 
-    `systems`: SearchParameter.systems; plain codes are stored without the system that their binding implies, so a
-    search that names it is rewritten. Raises InvalidSearchValue (search-value-token).
+    `systems`: SearchParameter.systems; plain codes are stored without the system that their binding implies,
+    so a search that names it is rewritten. Raises InvalidSearchValue (search-value-token).
     """
     parts = split(text, "|")
     if len(parts) > 2 or not any(parts):
@@ -65,7 +67,10 @@ def parse(text: str, systems: frozenset[str] = frozenset()) -> TokenValue:
 
 
 def parse_of_type(text: str) -> TypedValue:
-    """The text of :of-type, `system|code|value`, all three given. Raises InvalidSearchValue (search-value-token)."""
+    """The text of :of-type, `system|code|value`, all three given.
+
+    Raises InvalidSearchValue (search-value-token).
+    """
     parts = [unescape(part) for part in split(text, "|")]
     if len(parts) != 3 or not all(parts):
         raise InvalidSearchValue(
@@ -101,7 +106,8 @@ def _concept(value: Any) -> Tokens:
     texts: list[str] = []
     if type(value) is not dict:
         return tokens, texts, []
-    for coding in value.get("coding", ()):
+    codings = value.get("coding", ())
+    for coding in codings:
         if type(coding) is dict:
             _coded(tokens, coding.get("system"), coding.get("code"))
             display = coding.get("display")
@@ -112,7 +118,7 @@ def _concept(value: Any) -> Tokens:
         text = fold(text)
         if text not in texts:
             texts.append(text)
-    return tokens, texts, []
+    return list(dict.fromkeys(tokens)) if len(codings) > 1 else tokens, texts, []
 
 
 def _identifier(value: Any) -> Tokens:

@@ -1,4 +1,6 @@
-"""Uri parameters: compared whole and as written. Stored: `ix.<code>` = [uri]; a canonical also without its version.
+"""Uri parameters.
+
+Compared whole and as written. Stored: `ix.<code>` = [uri]; a canonical also without its version.
 
 Source: hl7.org/fhir/R4/search.html#uri
 """
