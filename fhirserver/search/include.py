@@ -14,10 +14,15 @@ _FORM = "Type:parameter, Type:parameter:TargetType, Type:* or *"
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One reference parameter to follow. `targets`: types wanted at its end; empty: any. `canonical`: by url."""
+    """One reference parameter to follow.
+
+    `ends`: types that it can lead to by definition. `targets`: those wanted at its end; empty: any. `canonical`: it
+    refers by url.
+    """
 
     type: str
     field: str
+    ends: frozenset[str]
     targets: frozenset[str] = frozenset()
     canonical: bool = False
 
@@ -73,7 +78,7 @@ def _named(
     for each in codes:
         ends = targets_of(scope, parameters[each])
         if not wanted or wanted.intersection(ends):
-            paths.append(Path(source, field_of(each), wanted, is_canonical(parameters[each])))
+            paths.append(Path(source, field_of(each), frozenset(ends), wanted, is_canonical(parameters[each])))
     return tuple(paths) if paths or code == "*" else None
 
 
@@ -84,7 +89,7 @@ def _everything(
     sources = scope.definitions.resource_types if reverse or iterate else types
     wanted = frozenset(types) if reverse and not iterate else frozenset[str]()
     return tuple(
-        Path(source, field_of(p.code), frozenset(), is_canonical(p))
+        Path(source, field_of(p.code), frozenset(targets_of(scope, p)), canonical=is_canonical(p))
         for source in sources
         for p in scope.parameters(source).values()
         if p.type == "reference" and (not wanted or wanted.intersection(targets_of(scope, p)))
