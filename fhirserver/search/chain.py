@@ -60,7 +60,13 @@ def _deeper(scope: Scope, depth: int) -> int:
 
 
 def _chain(
-    scope: Scope, type: str | None, parameter: SearchParameter, modifier: str, rest: str, text: str, depth: int
+    scope: Scope,
+    type: str | None,
+    parameter: SearchParameter,
+    modifier: str,
+    rest: str,
+    text: str,
+    depth: int,
 ) -> Expression:
     if parameter.type != "reference":
         raise BadRequest(
@@ -88,9 +94,7 @@ def _chain(
         )
     canonical = is_canonical(parameter)
     field = field_of(parameter.code)
-    return either(
-        tuple(Chain(field, t, expression(scope, t, rest, text, depth), canonical) for t in fitting)
-    )
+    return either(tuple(Chain(field, t, expression(scope, t, rest, text, depth), canonical) for t in fitting))
 
 
 def _known(scope: Scope, targets: tuple[str, ...]) -> set[str]:

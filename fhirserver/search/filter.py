@@ -156,7 +156,8 @@ class _Reader:
         if kind == "string":
             try:
                 text = json.loads(text, strict=False)
-            except ValueError:
+                text.encode()
+            except ValueError:  # a lone surrogate is one, too
                 raise _syntax("a quoted string has a wrong escape") from None
         return _Compare(path, operator, text, kind == "string")
 
@@ -208,11 +209,16 @@ def _along(scope: Scope, type: str | None, path: tuple[_Step, ...], node: _Compa
     if depth >= scope.limits.chain_depth:
         raise TooCostly(f"A path makes at most {scope.limits.chain_depth} hops.", code="chain-too-deep")
     following = path[1].name.partition(":")[0]
-    targets = [t for t in targets_of(scope, parameter) if following in scope.parameters(t) and modifier in ("", t)]
+    targets = [
+        t for t in targets_of(scope, parameter) if following in scope.parameters(t) and modifier in ("", t)
+    ]
     if not targets:
         raise scope.unknown(None, following, ())
     if len(targets) > _MOST_TARGETS:
-        raise BadRequest("A path in _filter goes to one type; name it, as in subject:Patient.", code="chain-target-ambiguous")
+        raise BadRequest(
+            "A path in _filter goes to one type; name it, as in subject:Patient.",
+            code="chain-target-ambiguous",
+        )
     hops = []
     for target in targets:
         item = _along(scope, target, path[1:], node, depth + 1)
@@ -246,8 +252,10 @@ def _compare(scope: Scope, type: str | None, parameter: SearchParameter, node: _
     elif parameter.type == "string" and parameter.code not in ("_text", "_content"):
         return _string(field, operator, text)
     elif operator == "eq" or (operator == "re" and parameter.type == "reference"):
-        return leaf(scope, type, parameter, "", text) if parameter.code != "_id" else condition(
-            scope, type, parameter, "", text
+        return (
+            leaf(scope, type, parameter, "", text)
+            if parameter.code != "_id"
+            else condition(scope, type, parameter, "", text)
         )
     elif operator == "sw" and parameter.type == "uri":
         return Starts(field, node.text)
@@ -270,7 +278,6 @@ def _string(field: str, operator: str, text: str) -> Expression:
 
 def _no_operator(parameter: SearchParameter) -> BadRequest:
     return BadRequest(
-        f"The operator does not fit {parameter.code}, a parameter of type {parameter.type}.", code="filter-operator"
+        f"The operator does not fit {parameter.code}, a parameter of type {parameter.type}.",
+        code="filter-operator",
     )
-
-

@@ -49,7 +49,11 @@ def parse_include(scope: Scope, types: tuple[str, ...], name: str, text: str) ->
     parts = text.split(":")
     if len(parts) > 3 or not all(parts) or (len(parts) == 1 and text != "*"):
         raise BadRequest(f"{base} takes {_FORM}.", code="include-malformed")
-    paths = _everything(scope, types, reverse, bool(modifier)) if text == "*" else _named(scope, types, parts, reverse)
+    paths = (
+        _everything(scope, types, reverse, bool(modifier))
+        if text == "*"
+        else _named(scope, types, parts, reverse)
+    )
     if paths is None:
         if not scope.lenient:
             raise _unknown(scope, base, parts)
@@ -58,9 +62,7 @@ def parse_include(scope: Scope, types: tuple[str, ...], name: str, text: str) ->
     return Include(paths, reverse, bool(modifier))
 
 
-def _named(
-    scope: Scope, types: tuple[str, ...], parts: list[str], reverse: bool
-) -> tuple[Path, ...] | None:
+def _named(scope: Scope, types: tuple[str, ...], parts: list[str], reverse: bool) -> tuple[Path, ...] | None:
     source, code = parts[0], parts[1]
     target = parts[2] if len(parts) == 3 else None
     known = scope.definitions.resource_types
@@ -73,18 +75,20 @@ def _named(
         codes = [code]
     else:
         return None
-    wanted = frozenset((target,)) if target else frozenset(types) if reverse and code == "*" else frozenset[str]()
+    wanted = (
+        frozenset((target,)) if target else frozenset(types) if reverse and code == "*" else frozenset[str]()
+    )
     paths = []
     for each in codes:
         ends = targets_of(scope, parameters[each])
         if not wanted or wanted.intersection(ends):
-            paths.append(Path(source, field_of(each), frozenset(ends), wanted, is_canonical(parameters[each])))
+            paths.append(
+                Path(source, field_of(each), frozenset(ends), wanted, is_canonical(parameters[each]))
+            )
     return tuple(paths) if paths or code == "*" else None
 
 
-def _everything(
-    scope: Scope, types: tuple[str, ...], reverse: bool, iterate: bool
-) -> tuple[Path, ...]:
+def _everything(scope: Scope, types: tuple[str, ...], reverse: bool, iterate: bool) -> tuple[Path, ...]:
     """Every reference from (reverse: to) the searched types, of all types when it goes on from included ones."""
     sources = scope.definitions.resource_types if reverse or iterate else types
     wanted = frozenset(types) if reverse and not iterate else frozenset[str]()

@@ -117,9 +117,7 @@ def _token(scope: Scope, parameter: SearchParameter, modifier: str, text: str, f
     raise _unknown_modifier(parameter)
 
 
-def _reference(
-    scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str
-) -> Expression:
+def _reference(scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str) -> Expression:
     if modifier == "identifier":
         return Equals(f"{field}~id", (token.parse(text).key,))
     if modifier in ("above", "below"):
@@ -130,9 +128,7 @@ def _reference(
     return Equals(field, value.keys)
 
 
-def _hierarchy(
-    scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str
-) -> Expression:
+def _hierarchy(scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str) -> Expression:
     """References with :above and :below: a tree of resources of one type, or versions of a canonical."""
     value = reference.parse(text, scope.site, parameter.targets)
     if any(branch.type in ("canonical", "uri") for branch in parameter.branches):
@@ -140,7 +136,8 @@ def _hierarchy(
     type = value.type or (parameter.targets[0] if len(parameter.targets) == 1 else None)
     if type is None or value.id is None:
         raise InvalidSearchValue(
-            f":{modifier} on a reference takes Type/id of a resource of this server.", code="search-value-reference"
+            f":{modifier} on a reference takes Type/id of a resource of this server.",
+            code="search-value-reference",
         )
     parents = [
         other.code
@@ -149,7 +146,8 @@ def _hierarchy(
     ]
     if not parents:
         raise NotSupported(
-            f"{type} has no hierarchy, so that :{modifier} means nothing for it.", code="modifier-not-supported"
+            f"{type} has no hierarchy, so that :{modifier} means nothing for it.",
+            code="modifier-not-supported",
         )
     key = scope.site.key(type, value.id)
     return Hierarchy(field, type, key, field_of(parents[0]), modifier == "below")

@@ -48,7 +48,9 @@ def parse_shown(given: Mapping[str, list[str]], limits: Limits) -> Shown:
     """
     choices = {name: _choice(name, given.get(name, [])) for name in _CHOICES}
     elements = tuple(
-        dict.fromkeys(part.strip() for text in given.get("_elements", ()) for part in text.split(",") if part.strip())
+        dict.fromkeys(
+            part.strip() for text in given.get("_elements", ()) for part in text.split(",") if part.strip()
+        )
     )
     if any(_ELEMENT.fullmatch(element) is None for element in elements):
         raise BadRequest("_elements takes names of elements separated by commas.", code="parameter-value")
@@ -81,6 +83,7 @@ def _count(texts: list[str], limits: Limits) -> int:
         raise BadRequest("_count is given twice.", code="parameter-repeated")
     if _NUMBER.fullmatch(texts[0]) is None:
         raise BadRequest(
-            f"_count is a whole number from 0; at most {limits.count_max} are returned.", code="parameter-value"
+            f"_count is a whole number from 0; at most {limits.count_max} are returned.",
+            code="parameter-value",
         )
     return int(texts[0])

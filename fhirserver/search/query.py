@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fhirserver.outcome import BadRequest, TooCostly, UnknownParameter
+from fhirserver.outcome import BadRequest, InvalidSearchValue, TooCostly, UnknownParameter
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.references import ID
 from fhirserver.search.chain import expression
@@ -89,13 +89,18 @@ def parse_query(
         raise TooCostly(
             f"A search takes at most {limits.search_parameters} parameters.", code="too-many-parameters"
         )
+    _check_text(pairs)
     site = Site(tenant, base_url.rstrip("/"), frozenset(definitions.resource_types))
     scope = Scope(definitions, limits, site, now or time.time_ns() // 1000, lenient)
     given = _sorted_out(pairs)
     member, reachable = _compartment(scope, compartment)
     types = _types(scope, type, given.pop("_type", []), reachable)
     shown = parse_shown(given, limits)
-    criteria = [(name, text) for name, text in pairs if name.partition(":")[0] not in _RESULT and name not in GENERAL]
+    if shown.contained != "false" and type is None:
+        raise BadRequest("_contained needs a search of one resource type.", code="contained-needs-type")
+    criteria = [
+        (name, text) for name, text in pairs if name.partition(":")[0] not in _RESULT and name not in GENERAL
+    ]
     filters = _filters(scope, type, types, criteria, member)
     sorts = given.get("_sort", [])
     if len(sorts) > 1:
@@ -110,6 +115,16 @@ def parse_query(
         tuple(dict.fromkeys(scope.ignored)),
         _fingerprint(tenant, type, compartment, pairs),
     )
+
+
+def _check_text(pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse what is no Unicode text (lone surrogates)."""
+    try:
+        for name, text in pairs:
+            name.encode()
+            text.encode()
+    except UnicodeEncodeError:
+        raise InvalidSearchValue("A search parameter is not valid UTF-8.", code="search-encoding") from None
 
 
 _RESULT = frozenset((*SHOWN, *INCLUDES, "_sort", "_type"))
@@ -130,7 +145,9 @@ def _types(
     scope: Scope, type: str | None, texts: list[str], reachable: frozenset[str] | None
 ) -> tuple[str, ...]:
     if texts and type is not None:
-        raise BadRequest("_type belongs to a search over all types; the URL names one here.", code="type-twice")
+        raise BadRequest(
+            "_type belongs to a search over all types; the URL names one here.", code="type-twice"
+        )
     known = scope.definitions.resource_types
     named = [name.strip() for text in texts for name in scope.alternatives(text)]
     if any(name not in known for name in named) or (type is not None and type not in known):
@@ -181,7 +198,9 @@ def _filter(
     found: Expression = member if member is not None else EVERYTHING
     for name, text in criteria:
         try:
-            one = parse_filter(scope, type, text) if name == "_filter" else expression(scope, type, name, text)
+            one = (
+                parse_filter(scope, type, text) if name == "_filter" else expression(scope, type, name, text)
+            )
         except UnknownParameter:
             if not scope.lenient:
                 raise

@@ -37,7 +37,9 @@ def parse_sort(scope: Scope, types: tuple[str, ...], text: str) -> tuple[SortKey
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise BadRequest("_sort takes parameters separated by commas, each with an optional -.", code="sort-empty")
+        raise BadRequest(
+            "_sort takes parameters separated by commas, each with an optional -.", code="sort-empty"
+        )
     if len(names) > _MOST_KEYS:
         raise TooCostly(f"_sort takes at most {_MOST_KEYS} keys.", code="sort-too-many")
     keys = [_key(scope, types, name.removeprefix("-"), name.startswith("-")) for name in names]

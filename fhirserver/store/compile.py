@@ -244,7 +244,7 @@ def _tighten(operators: dict[str, Any], comparison: str, value: float) -> None:
 
 
 def _updated(bounds: tuple[Bound, ...]) -> Filter:
-    """lastUpdated covers its millisecond: [ts, ts + 1000)."""
+    """LastUpdated covers its millisecond: [ts, ts + 1000)."""
     operators: dict[str, Any] = {}
     for bound in bounds:
         shift = _MILLISECOND if bound.field == "hi" else 0
@@ -262,5 +262,3 @@ def is_local(expression: Compilable) -> bool:
         case Not(item):
             return is_local(item)
     return True
-
-

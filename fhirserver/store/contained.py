@@ -22,7 +22,11 @@ from fhirserver.store.resolve import Plan, Resolver
 
 def stretches(types: Iterable[str], permission: Permission) -> list[Stretch]:
     """Containers of every type that the caller may see, by type and id."""
-    return [Stretch((type,), [("_id", 1)], contained=True) for type in sorted(types) if type not in permission.denied]
+    return [
+        Stretch((type,), [("_id", 1)], contained=True)
+        for type in sorted(types)
+        if type not in permission.denied
+    ]
 
 
 async def plan(
@@ -73,7 +77,9 @@ async def versions(
             continue
         inside = {each.get("id"): each for each in parse_json(version.raw).get("contained", ())}
         found += [
-            Version(type, f"{version.id}#{id}", version.vid, version.ts, dump_json(inside[id]), version.method)
+            Version(
+                type, f"{version.id}#{id}", version.vid, version.ts, dump_json(inside[id]), version.method
+            )
             for id in ids.get(document["_id"], ())
             if id in inside
         ]
@@ -95,7 +101,8 @@ async def _inside(resolver: Resolver, type: str, expression: Expression, prefix:
     wanted = await resolver.resolved(type, expression)
     if not is_local(wanted):
         raise TooCostly(
-            "A chain from a contained resource leads to too many resources; narrow it down.", code="chain-too-wide"
+            "A chain from a contained resource leads to too many resources; narrow it down.",
+            code="chain-too-wide",
         )
     place = Place(prefix=f"{prefix}ix.", key=f"{prefix}id", contained=True)
     return conjunction([{f"{prefix}type": type}, compile_filter(wanted, place)])

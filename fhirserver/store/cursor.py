@@ -47,7 +47,9 @@ class Cursors:
         if found != fingerprint:
             raise _invalid()
         if now > expiry:
-            raise BadRequest("This page link is older than a day; start the search again.", code="cursor-expired")
+            raise BadRequest(
+                "This page link is older than a day; start the search again.", code="cursor-expired"
+            )
         return position
 
     def _mac(self, payload: bytes) -> bytes:
@@ -56,5 +58,6 @@ class Cursors:
 
 def _invalid() -> BadRequest:
     return BadRequest(
-        "The page link is not valid for this search; use the links of a page as they were given.", code="cursor-invalid"
+        "The page link is not valid for this search; use the links of a page as they were given.",
+        code="cursor-invalid",
     )

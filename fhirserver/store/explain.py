@@ -12,7 +12,16 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.order import Sort
 from fhirserver.store.resolve import Plan, Resolver
 
-_SHOWN = ("stage", "indexName", "direction", "keysExamined", "docsExamined", "nReturned", "works", "inputStages")
+_SHOWN = (
+    "stage",
+    "indexName",
+    "direction",
+    "keysExamined",
+    "docsExamined",
+    "nReturned",
+    "works",
+    "inputStages",
+)
 
 
 async def explain(
@@ -24,7 +33,11 @@ async def explain(
         command = {"find": type, "filter": plan.filter, "sort": dict(sort), "limit": limit}
     else:
         order = [*keys, {"$sort": dict(sort)}, *plan.stages()]
-        command = {"aggregate": type, "pipeline": [{"$match": plan.filter}, *order, {"$limit": limit}], "cursor": {}}
+        command = {
+            "aggregate": type,
+            "pipeline": [{"$match": plan.filter}, *order, {"$limit": limit}],
+            "cursor": {},
+        }
     with translated():
         answer = await resolver.database.command(
             {"explain": command | {"maxTimeMS": resolver.max_ms}, "verbosity": "executionStats"}
@@ -57,14 +70,19 @@ def parameters(type: str, plans: Sequence[JsonObject]) -> JsonObject:
 def _stats(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     if "executionStats" in answer:
         return answer["executionStats"]  # type: ignore[no-any-return]
-    first = next(iter(answer.get("stages", [{}])), {})
-    return next(iter(first.values()), {}).get("executionStats", {}) if first else {}
+    stages: list[Mapping[str, Any]] = answer.get("stages", [])
+    for stage in stages[:1]:
+        for inner in stage.values():
+            return inner.get("executionStats", {})  # type: ignore[no-any-return]
+    return {}
 
 
 def _stage(stage: Mapping[str, Any]) -> JsonObject:
     found: JsonObject = {name: stage[name] for name in _SHOWN if name in stage and name != "inputStages"}
     if "indexBounds" in stage:
-        found["indexBounds"] = {path: [str(b)[:200] for b in bounds[:5]] for path, bounds in stage["indexBounds"].items()}
+        found["indexBounds"] = {
+            path: [str(b)[:200] for b in bounds[:5]] for path, bounds in stage["indexBounds"].items()
+        }
     inputs = [stage["inputStage"]] if "inputStage" in stage else stage.get("inputStages", [])
     if inputs:
         found["inputs"] = [_stage(each) for each in inputs]

@@ -75,12 +75,18 @@ class Includer:
                     self._backward(path, front, other)
                 else:
                     self._forward(path, front, keys, other)
-        queries: list[tuple[str, Filter]] = [(type, {"_id": {"$in": list(ids)}}) for type, ids in keys.items()]
+        queries: list[tuple[str, Filter]] = [
+            (type, {"_id": {"$in": list(ids)}}) for type, ids in keys.items()
+        ]
         queries += [(type, disjunction(filters)) for type, filters in other.items()]
         return [query for query in queries if self.existing is None or query[0] in self.existing]
 
     def _forward(
-        self, path: Path, front: Sequence[Match], keys: dict[str, dict[str, None]], other: dict[str, list[Filter]]
+        self,
+        path: Path,
+        front: Sequence[Match],
+        keys: dict[str, dict[str, None]],
+        other: dict[str, list[Filter]],
     ) -> None:
         prefix = f"{self.resolver.tenant}/"
         urls: dict[str, None] = {}
@@ -101,7 +107,7 @@ class Includer:
     def _backward(self, path: Path, front: Sequence[Match], other: dict[str, list[Filter]]) -> None:
         values: list[str] = []
         for type, document in front:
-            if path.ends and type not in path.ends or (path.targets and type not in path.targets):
+            if (path.ends and type not in path.ends) or (path.targets and type not in path.targets):
                 continue
             values += document.get("ix", {}).get(_URL, ()) if path.canonical else [document["_id"]]
         if values:

@@ -7,7 +7,7 @@ of a page had as its key; what follows it is found by comparison, never by count
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import Any, TypeAlias
@@ -67,7 +67,9 @@ class Stretch:
         directions = [direction for _, direction in self.sort] + [1]
 
         def compare(one: tuple[str, Document], other: tuple[str, Document]) -> int:
-            pairs = zip([*self._values(one), one[0]], [*self._values(other), other[0]], directions, strict=True)
+            pairs = zip(
+                [*self._values(one), one[0]], [*self._values(other), other[0]], directions, strict=True
+            )
             for a, b, direction in pairs:
                 if a != b:
                     return direction if a > b else -direction
@@ -120,11 +122,19 @@ def _missing(path: str) -> Document:
     return {"$cond": [{"$eq": [{"$type": path}, "missing"]}, 1, 0]}
 
 
-_KEYS = {
+def _id(key: SortKey) -> Document:
+    return {"m": {"$literal": 0}, "v": "$_id"}
+
+
+def _updated(key: SortKey) -> Document:
+    return {"m": {"$literal": 0}, "v": "$ts"}
+
+
+_KEYS: Mapping[SortBy, Callable[[SortKey], Document]] = {
     SortBy.STORED: _stored,
     SortBy.FIRST: _first,
-    SortBy.ID: lambda key: {"m": {"$literal": 0}, "v": "$_id"},
-    SortBy.UPDATED: lambda key: {"m": {"$literal": 0}, "v": "$ts"},
+    SortBy.ID: _id,
+    SortBy.UPDATED: _updated,
 }
 
 

@@ -7,7 +7,6 @@ and until the page is full. Each hop is made under the caller's own restriction 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -36,6 +35,7 @@ MOST_KEYS = 2000
 _MOST_LEVELS = 32
 _LIVE: Filter = {"del": {"$exists": False}}
 
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The query for one type. `filter` first; then, where hops were too wide for values, `lookups` and `after`."""
@@ -55,6 +55,7 @@ class Plan:
             return []
         names = [stage["$lookup"]["as"] for stage in self.lookups]
         return [*self.lookups, {"$match": self.after}, {"$unset": names}]
+
 
 @dataclass(slots=True)
 class Resolver:
@@ -155,7 +156,12 @@ class Resolver:
                     "from": type,
                     "localField": local,
                     "foreignField": foreign,
-                    "pipeline": [{"$match": plan.filter}, *plan.stages(), {"$limit": 1}, {"$project": {"_id": 1}}],
+                    "pipeline": [
+                        {"$match": plan.filter},
+                        *plan.stages(),
+                        {"$limit": 1},
+                        {"$project": {"_id": 1}},
+                    ],
                     "as": name,
                 }
             }
@@ -228,6 +234,7 @@ class Resolver:
         """`expression` with its hops replaced by what they lead to; Joined where that is too much."""
         return await self._resolved(type, expression, [])
 
+
 def _at(document: Document, path: str) -> list[str]:
     """The strings at a path: `_id`, or `ix.<field>` with its array."""
     head, _, rest = path.partition(".")
@@ -236,7 +243,7 @@ def _at(document: Document, path: str) -> list[str]:
         value = (value or {}).get(rest)
     return [value] if isinstance(value, str) else [v for v in value or () if isinstance(v, str)]
 
+
 def _system(permission: Permission) -> Permission:
     """The permission under which restrictions themselves are evaluated: they are the system's own questions."""
     return Permission(permission.agent, "evaluates restrictions")
-

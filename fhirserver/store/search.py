@@ -234,7 +234,9 @@ class _Run:
         position: Position | None,
         limit: int,
     ) -> list[Document]:
-        fields: dict[str, int] = VERSION_FIELDS | {f"ix.{name}": 1 for name in fields_of(self.query.includes, type)}
+        fields: dict[str, int] = VERSION_FIELDS | {
+            f"ix.{name}": 1 for name in fields_of(self.query.includes, type)
+        }
         for path, _ in stretch.sort:
             fields[path.partition(".")[0] if path.startswith("k") else path] = 1
         after = stretch.after(type, position, resolver.tenant)
@@ -261,7 +263,9 @@ class _Run:
 
     async def _versions(self, matches: Sequence[tuple[Stretch, Match]]) -> list[Version]:
         searcher = self.searcher
-        if self.query.shown.contained_type == "contained" and any(stretch.contained for stretch, _ in matches):
+        if self.query.shown.contained_type == "contained" and any(
+            stretch.contained for stretch, _ in matches
+        ):
             resolver = searcher.resolver(self.permission, self.session)
             return await contained.versions(resolver, self.query, matches, searcher.version)
         return [searcher.version(*match) for _, match in matches]
@@ -287,14 +291,18 @@ class _Run:
         if self.permission.restrictions or self.permission.denied:
             raise Forbidden("_explain is for operators, who may see everything.", code="explain-forbidden")
         if len(self.query.filters) != 1 or self.query.shown.contained != "false":
-            raise BadRequest("_explain is offered for a search of one resource type.", code="explain-one-type")
+            raise BadRequest(
+                "_explain is offered for a search of one resource type.", code="explain-one-type"
+            )
         resolver = self.searcher.resolver(self.permission, self.session)
         (type, expression), plans = self.query.filters[0], []
         for stretch in stretches(self.query.sort, (type,)):
             after = stretch.after(type, None, resolver.tenant)
             plan = await resolver.plan(type, expression, stretch.filter | after)
             stages = [*stretch.keys] if stretch.keys else []
-            plans.append(await explain.explain(resolver, type, plan, stretch.sort, stages, self.query.shown.count + 1))
+            plans.append(
+                await explain.explain(resolver, type, plan, stretch.sort, stages, self.query.shown.count + 1)
+            )
         return FoundPage([], [], plan=explain.parameters(type, plans))
 
 
