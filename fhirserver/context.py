@@ -1,7 +1,6 @@
 """The values that the stations of a request pass on: Interaction, Exchange, Agent, Permission, Version, Result.
 
-Frozen, without behaviour beyond small questions about themselves. Source: hl7.org/fhir/R4/http.html for the
-terms.
+Frozen, without behaviour beyond small questions about themselves. Source: hl7.org/fhir/R4/http.html for the terms.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ class Kind(StrEnum):
 class Interaction:
     """One thing asked of the server: a request, or an entry of a Bundle.
 
-    `query`: decoded pairs in order (search parameters, conditional criteria or operation parameters). `body`:
-    the parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search.
-    `full_url`: Bundle.entry.fullUrl. `headers`: lower-case names; only those that FHIR gives a meaning.
+    `query`: decoded pairs in order (search parameters, conditional criteria or operation parameters). `body`: the
+    parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
+    Bundle.entry.fullUrl. `headers`: lower-case names; only those that FHIR gives a meaning.
     """
 
     kind: Kind
@@ -73,8 +72,8 @@ class Interaction:
 class Agent:
     """Who asks.
 
-    `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference. `scopes`:
-    resource type (or "*") -> letters out of "cruds"; None in open mode, where nothing was asked for.
+    `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference. `scopes`: resource
+    type (or "*") -> letters out of "cruds"; None in open mode, where nothing was asked for.
     """
 
     name: str
@@ -87,9 +86,8 @@ class Agent:
 class Permission:
     """What an agent may see and do, made by access/, required by every read and write of the store.
 
-    `restrictions`: a filter for each resource type that every row must match, ANDed into the database query;
-    types without one are unrestricted. `denied`: types out of reach. `reason`: why it was granted (system
-    work names its own).
+    `restrictions`: a filter for each resource type that every row must match, ANDed into the database query; types
+    without one are unrestricted. `denied`: types out of reach. `reason`: why it was granted (system work names its own).
     """
 
     agent: Agent
@@ -106,9 +104,9 @@ class Permission:
 class Version:
     """One stored version of a resource.
 
-    `vid`: 1, 2, 3 ... `ts`: lastUpdated, microseconds since 1970 UTC (whole milliseconds). `raw`: the exact
-    JSON bytes, None for a deletion. `method`: the HTTP verb that made it (POST, PUT, PATCH, DELETE).
-    `created`: this write made the resource anew (first version, or first after a deletion).
+    `vid`: 1, 2, 3 ... `ts`: lastUpdated, microseconds since 1970 UTC (whole milliseconds). `raw`: the exact JSON bytes,
+    None for a deletion. `method`: the HTTP verb that made it (POST, PUT, PATCH, DELETE). `created`: this write made the
+    resource anew (first version, or first after a deletion).
     """
 
     type: str
@@ -143,8 +141,7 @@ class Entry:
 class Page:
     """The entries of a searchset or history Bundle.
 
-    `total`: known number of matches, None where it was not asked or is not known. `links`: relation -> URL,
-    in order.
+    `total`: known number of matches, None where it was not asked or is not known. `links`: relation -> URL, in order.
     """
 
     kind: str

@@ -18,11 +18,9 @@ OutcomeError
 ├── Internal 500
 └── Unavailable 503
 
-A class fixes the HTTP status and the default R4 issue code; each raise adds our stable code (kebab-case, kept
-in
-`details.coding` under ERROR_SYSTEM), the FHIRPath `expression` and words that help the caller to fix the
-request. Sources: hl7.org/fhir/R4/http.html, hl7.org/fhir/R4/operationoutcome.html,
-hl7.org/fhir/R4/codesystem-issue-type.html
+A class fixes the HTTP status and the default R4 issue code; each raise adds our stable code (kebab-case, kept in
+`details.coding` under ERROR_SYSTEM), the FHIRPath `expression` and words that help the caller to fix the request.
+Sources: hl7.org/fhir/R4/http.html, hl7.org/fhir/R4/operationoutcome.html, hl7.org/fhir/R4/codesystem-issue-type.html
 """
 
 from __future__ import annotations
@@ -76,9 +74,8 @@ class IssueCode(StrEnum):
 class Issue:
     """One issue of an OperationOutcome.
 
-    `issue_code`: R4 issue type. `code`: our stable code. `text`: what is wrong and how to fix it, without
-    values from the request that may identify a person. `expression`: FHIRPath of the element, empty when not
-    about one.
+    `issue_code`: R4 issue type. `code`: our stable code. `text`: what is wrong and how to fix it, without values
+    from the request that may identify a person. `expression`: FHIRPath of the element, empty when not about one.
     """
 
     issue_code: IssueCode

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Services:
     """What handlers work with.
 
-    `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered.
-    Inside a transaction `store` is bound to it, and searches made through here see its writes.
+    `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered. Inside a
+    transaction `store` is bound to it, and searches made through here see its writes.
     """
 
     settings: Settings

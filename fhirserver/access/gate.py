@@ -1,9 +1,8 @@
 """Who asks, and what they may do: the authorize station.
 
 Until the authorization server lands the API is open, and therefore bound to loopback (see cli serve): without a token
-everything is granted to one agent. A request that shows a token (`fhirserver token`) gets what its scopes
-open and no more, in every part of it: type of the URL, chains, `_has`, includes, system-wide search and
-history.
+everything is granted to one agent. A request that shows a token (`fhirserver token`) gets what its scopes open and no
+more, in every part of it: type of the URL, chains, `_has`, includes, system-wide search and history.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """SMART scopes of the levels user and system: parsing, and which types they open for which letter.
 
-Grammar and meaning: hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html. c create, r read, u
-update, d delete, s search. Scopes of the level patient need a launch context and are refused where there is
-none.
+Grammar and meaning: hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html. c create, r read, u update,
+d delete, s search. Scopes of the level patient need a launch context and are refused where there is none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Access tokens for development and scripts: opaque, kept as a hash, with scopes and an end.
 
-A token seen in the last CACHED seconds is not looked up again, so a withdrawn one works that much longer at
-most.
+A token seen in the last CACHED seconds is not looked up again, so a withdrawn one works that much longer at most.
 """
 
 from __future__ import annotations

@@ -38,8 +38,7 @@ def unfold(
 ) -> tuple[Interaction, ...]:
     """The interactions of a batch or transaction Bundle, in its order.
 
-    Raises BadRequest naming the entry, TooLarge over the entry limit, Invalid where the Bundle breaks its
-    definition.
+    Raises BadRequest naming the entry, TooLarge over the entry limit, Invalid where the Bundle breaks its definition.
     """
     entries = bundle.get("entry", [])
     if isinstance(entries, list) and len(entries) > services.settings.limits.bundle_entries:

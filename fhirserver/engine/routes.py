@@ -83,9 +83,8 @@ class Router:
     ) -> Interaction:
         """The interaction that is asked for.
 
-        `path`: as on the wire, below the FHIR base, with or without a leading slash. `query`: raw query
-        string. Raises NotFound (unknown type or shape), NotAllowed (known shape, other method), BadRequest
-        (bad id).
+        `path`: as on the wire, below the FHIR base, with or without a leading slash. `query`: raw query string.
+        Raises NotFound (unknown type or shape), NotAllowed (known shape, other method), BadRequest (bad id).
         """
         if method not in _METHODS:
             raise NotAllowed(

@@ -1,7 +1,7 @@
 """The stations of a request, each one function over one Exchange: authorize -> validate -> store/search -> (results).
 
-A single request is a batch of one; Bundles go through engine/bundle.py, which calls the same functions per
-entry. A failure becomes a Result and goes forward; nothing but this module catches everything.
+A single request is a batch of one; Bundles go through engine/bundle.py, which calls the same functions per entry.
+A failure becomes a Result and goes forward; nothing but this module catches everything.
 """
 
 from __future__ import annotations

@@ -19,9 +19,8 @@ class ClientGone(Exception):
 async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
     """The whole body, decompressed.
 
-    `limit`: bytes, of the body as sent and after decompression. Raises TooLarge (413) as soon as the limit is
-    passed, UnsupportedMedia (415) for an unknown Content-Encoding, BadRequest for broken compression,
-    ClientGone.
+    `limit`: bytes, of the body as sent and after decompression. Raises TooLarge (413) as soon as the limit is passed,
+    UnsupportedMedia (415) for an unknown Content-Encoding, BadRequest for broken compression, ClientGone.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _WINDOW and encoding not in ("identity", ""):

@@ -27,8 +27,7 @@ def build_site(
     """The application.
 
     `ready`: the reasons why the server cannot serve now, none when it can. `document`: the OpenAPI document.
-    `docs`: whether document (/openapi.json) and pages (/docs) are served at all; their scripts come from this
-    server.
+    `docs`: whether document (/openapi.json) and pages (/docs) are served at all; their scripts come from this server.
     """
     if docs:
         site: FastAPI = FastAPIOffline(title="fhirserver", docs_url="/docs", redoc_url=None)

@@ -1,7 +1,6 @@
 """Conditional interactions: criteria instead of an id, race-free. Source: hl7.org/fhir/R4/http.html#ccreate, #cond-update.
 
-Two requests with the same criteria serialise on one lock document inside a transaction; others run in
-parallel.
+Two requests with the same criteria serialise on one lock document inside a transaction; others run in parallel.
 """
 
 from __future__ import annotations

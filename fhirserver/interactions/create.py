@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 async def handle(interaction: Interaction, permission: Permission, services: Services) -> Result:
     """201 with the new version; with If-None-Exist 200 and the one match, 412 for several.
 
-    An id in the body is replaced by the server's. Inside a transaction `interaction.id` is the id already
-    given.
+    An id in the body is replaced by the server's. Inside a transaction `interaction.id` is the id already given.
     """
     none_exist = interaction.headers.get("if-none-exist")
     if none_exist is None:

@@ -25,8 +25,7 @@ def page_links(
 ) -> tuple[tuple[str, str], ...]:
     """(relation, URL) for self and each given cursor that is not None.
 
-    `base`: FHIR base URL. `path`: below it, without slashes around. `query`: the parameters in force,
-    decoded.
+    `base`: FHIR base URL. `path`: below it, without slashes around. `query`: the parameters in force, decoded.
     """
     stem = f"{base}/{path}".rstrip("/")
 

@@ -27,9 +27,9 @@ def ignore_batch(name: str, items: int, seconds: float) -> None:
 class Batcher(Generic[Item, Answer]):
     """Turns concurrent `submit(item)` into few calls of `flush(items)`.
 
-    `flush` answers each item in order, with an Answer or an Exception for that item alone; what it raises is
-    the answer of the whole batch. `most`: items in one call. `weigh`/`heaviest`: the same by size. `flights`:
-    calls under way at once. `queue`: waiting items, beyond which submit is refused as Unavailable.
+    `flush` answers each item in order, with an Answer or an Exception for that item alone; what it raises is the
+    answer of the whole batch. `most`: items in one call. `weigh`/`heaviest`: the same by size. `flights`: calls
+    under way at once. `queue`: waiting items, beyond which submit is refused as Unavailable.
     A caller that gives up (cancellation) loses only its own answer: what was submitted is still flushed.
     Bound to the event loop of its first use.
     """

@@ -72,8 +72,7 @@ def connect(
 ) -> Client:
     """A client for `uri` with the guarantees that the store rests on, whatever the URI asks for.
 
-    `on_pool`: told what happens to connections (see store/pool.py). Nothing is sent yet. Raises CannotStart
-    for a URI that cannot be used.
+    `on_pool`: told what happens to connections (see store/pool.py). Nothing is sent yet. Raises CannotStart for a URI that cannot be used.
     """
     try:
         return AsyncMongoClient(

@@ -2,8 +2,8 @@
 
 A version is current or superseded, for a moment both; what is current is looked at first, so that none slips
 through between. A page goes on where the last one ended, by (time, key, version): constant cost, and stable while
-others write. What an agent may not see, or `_at` excludes, is passed over; a page that had to pass over too
-much comes back short, with a next cursor. Source: hl7.org/fhir/R4/http.html#history
+others write. What an agent may not see, or `_at` excludes, is passed over; a page that had to pass over too much
+comes back short, with a next cursor. Source: hl7.org/fhir/R4/http.html#history
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The index plan as data, and the collections that have it.
 
-Every type gets a wildcard index for search, and (ts, _id) for history and _lastUpdated; the questions a
-clinic asks all day get a compound index that answers filter and order in one scan. Made at the first write of
-a type, verified at start. Values under `ix` are arrays except the sort keys (`<parameter>~s`), so each
-compound index holds at most one array, as MongoDB demands.
+Every type gets a wildcard index for search, and (ts, _id) for history and _lastUpdated; the questions a clinic asks
+all day get a compound index that answers filter and order in one scan. Made at the first write of a type, verified
+at start. Values under `ix` are arrays except the sort keys (`<parameter>~s`), so each compound index holds at most
+one array, as MongoDB demands.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How single operations reach the database: in company.
 
-SharedLane gathers what concurrent requests ask of one collection; SessionLane gathers what one transaction
-asks, one call at a time, since a session carries only one. Both answer the same questions.
+SharedLane gathers what concurrent requests ask of one collection; SessionLane gathers what one transaction asks,
+one call at a time, since a session carries only one. Both answer the same questions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The version of the stored form, and the steps from one to the next.
 
-A new database is born at the newest version: the first step makes it. One process migrates while the others
-wait. A database that a newer server has touched is refused: an older one could not know what it must keep.
+A new database is born at the newest version: the first step makes it. One process migrates while the others wait.
+A database that a newer server has touched is refused: an older one could not know what it must keep.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The embedded MongoDB: a real mongod under supervision, on a Unix socket and no TCP port.
 
-A replica set of one, for transactions and change streams. It ends with the server, even when that is killed:
-the kernel tells it (PR_SET_PDEATHSIG), and what is left all the same is ended at the next start. When mongod
-dies, it is started again; meanwhile calls wait up to two seconds and then are Unavailable.
+A replica set of one, for transactions and change streams. It ends with the server, even when that is killed: the
+kernel tells it (PR_SET_PDEATHSIG), and what is left all the same is ended at the next start. When mongod dies, it is
+started again; meanwhile calls wait up to two seconds and then are Unavailable.
 """
 
 from __future__ import annotations

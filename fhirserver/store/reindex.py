@@ -1,7 +1,7 @@
 """Making anew what search sees of stored resources. Resumable: the place is kept for each type.
 
-Only search fields change; version, time and bytes stay. A resource that is written meanwhile is left alone:
-its writer knows the same parameters.
+Only search fields change; version, time and bytes stay. A resource that is written meanwhile is left alone: its
+writer knows the same parameters.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Required bindings: the code must be one of the value set. Reads r4/tables/valuesets.json.
 
-Four value sets have no list in the definitions. Currencies, media types and UCUM units are checked by the
-form of the code, so that a valid one is never refused; the LOINC answer list LL379-9 asks for a coded value only.
+Four value sets have no list in the definitions. Currencies, media types and UCUM units are checked by the form of
+the code, so that a valid one is never refused; the LOINC answer list LL379-9 asks for a coded value only.
 Source: hl7.org/fhir/R4/terminologies.html#required
 """
 

@@ -1,7 +1,7 @@
 """Checks of JSON objects and arrays, as closures over the shape of a type.
 
-The good path walks the properties of an object once, calls the check of each and allocates nothing. Whatever
-is unusual (`_x` properties, unknown names, any problem) goes through the Shape, which need not be fast.
+The good path walks the properties of an object once, calls the check of each and allocates nothing. Whatever is
+unusual (`_x` properties, unknown names, any problem) goes through the Shape, which need not be fast.
 Source: hl7.org/fhir/R4/json.html
 """
 
@@ -48,8 +48,8 @@ class Property:
 class Shape:
     """What a type or backbone element looks like. `required`: the first JSON name and the name of each element that must be there.
 
-    `checks`: JSON name -> check, what the good path uses. `groups`: the JSON names of each choice.
-    `companion`: check of the object in `_x`. `may_be_bare`: an object with nothing but an id is allowed.
+    `checks`: JSON name -> check, what the good path uses. `groups`: the JSON names of each choice. `companion`: check
+    of the object in `_x`. `may_be_bare`: an object with nothing but an id is allowed.
     """
 
     path: str

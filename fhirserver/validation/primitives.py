@@ -1,7 +1,7 @@
 """The primitive types: a check for each, with the regular expressions of R4 and what they cannot say.
 
-Beyond the expressions: dates name days that exist, base64 decodes, integers fit 32 bits, strings hold no
-control characters and at most 1 MB. Source: hl7.org/fhir/R4/datatypes.html#primitive
+Beyond the expressions: dates name days that exist, base64 decodes, integers fit 32 bits, strings hold no control
+characters and at most 1 MB. Source: hl7.org/fhir/R4/datatypes.html#primitive
 """
 
 from __future__ import annotations

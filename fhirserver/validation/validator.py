@@ -36,8 +36,8 @@ class Validator:
     ) -> list[Issue]:
         """Every problem of `resource` (parsed JSON), at most 100; an empty list means that it is valid.
 
-        `type`: the resourceType that is expected. `conditional_references`: the resource is an entry of a
-        transaction, where a reference may be a search (`Patient?identifier=x`) that is resolved later.
+        `type`: the resourceType that is expected. `conditional_references`: the resource is an entry of a transaction,
+        where a reference may be a search (`Patient?identifier=x`) that is resolved later.
         """
         problems = self._whole(resource, type, conditional_references)
         if problems is None:

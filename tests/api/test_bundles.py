@@ -140,8 +140,8 @@ def test_parallel_transactions_with_the_same_criteria_create_once(fhir: Fhir) ->
         "resourceType": "Bundle",
         "type": "transaction",
         "entry": [
-            entry("POST", "Patient", identified(value), fullUrl=URN,
-            ifNoneExist=f"identifier={SYSTEM}|{value}"), entry("POST", "Observation", an_observation(URN)),
+            entry("POST", "Patient", identified(value), fullUrl=URN, ifNoneExist=f"identifier={SYSTEM}|{value}"),
+            entry("POST", "Observation", an_observation(URN)),
         ],
     }
 
