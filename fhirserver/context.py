@@ -60,7 +60,7 @@ class Interaction:
     full_url: str | None = None
     method: str = "GET"
     url: str = ""
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
     @property
     def lenient(self) -> bool:
@@ -70,11 +70,16 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Who asks. `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference."""
+    """Who asks.
+
+    `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference. `scopes`: resource
+    type (or "*") -> letters out of "cruds"; None in open mode, where nothing was asked for.
+    """
 
     name: str
     client: str | None = None
     user: str | None = None
+    scopes: Mapping[str, frozenset[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,7 @@ class Result:
     resource: JsonObject | None = None
     error: OutcomeError | None = None
     issues: tuple[Issue, ...] = ()
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

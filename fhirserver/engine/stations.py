@@ -1,0 +1,133 @@
+"""The stations of a request, each one function over one Exchange: authorize -> validate -> store/search -> (results).
+
+A single request is a batch of one; Bundles go through engine/bundle.py, which calls the same functions per entry.
+A failure becomes a Result and goes forward; nothing but this module catches everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from fhirserver.context import Exchange, Interaction, Kind, Permission, Result
+from fhirserver.engine import bundle
+from fhirserver.interactions import create, delete, history, patch, read, search, update, vread
+from fhirserver.operations import OPERATIONS
+from fhirserver.outcome import BadRequest, Internal, Invalid, OutcomeError
+
+if TYPE_CHECKING:
+    from fhirserver.access.gate import Gate
+    from fhirserver.services import Services
+
+    Handler = Callable[[Interaction, Permission, Services], Awaitable[Result]]
+
+_LOG = logging.getLogger("fhirserver.engine")
+_BREATH = 16
+
+HANDLERS: Mapping[Kind, Handler] = MappingProxyType(
+    {
+        Kind.READ: read.handle,
+        Kind.VREAD: vread.handle,
+        Kind.CREATE: create.handle,
+        Kind.UPDATE: update.handle,
+        Kind.PATCH: patch.handle,
+        Kind.DELETE: delete.handle,
+        Kind.SEARCH_TYPE: search.handle,
+        Kind.SEARCH_SYSTEM: search.handle,
+        Kind.SEARCH_COMPARTMENT: search.handle,
+        Kind.HISTORY_INSTANCE: history.handle,
+        Kind.HISTORY_TYPE: history.handle,
+        Kind.HISTORY_SYSTEM: history.handle,
+    }
+)
+_WITH_RESOURCE = (Kind.CREATE, Kind.UPDATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Runs Exchanges. `gate`: makes the Permission of an interaction. `services`: what handlers work with."""
+
+    services: Services
+    gate: Gate
+
+    async def run(self, exchange: Exchange) -> tuple[Result, ...]:
+        """The results, one for each interaction, in order; failures are results too."""
+        if exchange.bundle is None:
+            return (await self.run_one(exchange, exchange.interactions[0]),)
+        try:
+            if exchange.atomic:
+                return await bundle.run_transaction(self, exchange)
+            return await bundle.run_batch(self, exchange)
+        except OutcomeError as error:
+            return (failed(error),)
+        except Exception:
+            _LOG.exception("bundle failed", extra={"request_id": exchange.request_id})
+            return (failed(_fault()),)
+
+    async def run_one(self, exchange: Exchange, interaction: Interaction) -> Result:
+        """One interaction through its stations, alone."""
+        try:
+            permission = self.gate.authorize(exchange.agent, interaction)
+            self.validate(interaction)
+            return await self.handle(interaction, permission, self.services)
+        except OutcomeError as error:
+            return failed(error)
+        except Exception:
+            _LOG.exception("interaction failed", extra={"request_id": exchange.request_id})
+            return failed(_fault())
+
+    def validate(self, interaction: Interaction) -> None:
+        """Raise BadRequest (no resource, another type) or Invalid (the resource breaks its definition)."""
+        if interaction.kind not in _WITH_RESOURCE:
+            return
+        body = interaction.body
+        if not isinstance(body, dict):
+            raise BadRequest(
+                "Send one resource, a JSON object or an XML element, as the body.", code="body-missing"
+            )
+        if body.get("resourceType") != interaction.type:
+            raise BadRequest(
+                f"The body must be a resource of the type in the URL, {interaction.type}.",
+                code="type-mismatch",
+                expression="resourceType",
+            )
+        issues = self.services.validator.validate(body, interaction.type)
+        if issues:
+            raise Invalid(issues=issues)
+
+    async def validate_all(self, interactions: tuple[Interaction, ...]) -> list[OutcomeError | None]:
+        """The failure of each interaction, None for a valid one; lets other requests breathe in between."""
+        failures: list[OutcomeError | None] = []
+        for number, interaction in enumerate(interactions):
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+            try:
+                self.validate(interaction)
+            except OutcomeError as error:
+                failures.append(error)
+            else:
+                failures.append(None)
+        return failures
+
+    @staticmethod
+    async def handle(interaction: Interaction, permission: Permission, services: Services) -> Result:
+        """The handler's result. Raises OutcomeError."""
+        if interaction.kind is Kind.OPERATION:
+            return await OPERATIONS[interaction.operation or ""].handler(interaction, permission, services)
+        return await HANDLERS[interaction.kind](interaction, permission, services)
+
+
+def failed(error: OutcomeError) -> Result:
+    """The result that tells a failure."""
+    return Result(error.status, error=error)
+
+
+def _fault() -> Internal:
+    return Internal(
+        "The server failed on this request; nothing about it is wrong as far as is known. Quote the X-Request-Id.",
+        code="internal",
+    )

@@ -1,0 +1,136 @@
+"""The FHIR API as one ASGI application: read the request, run the Exchange, render, send.
+
+It stands in front of FastAPI instead of inside it: every path below the FHIR base has one shape-driven route, and a
+router that matches 20 patterns per request would cost more than the read itself (docs/decisions/0007).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fhirserver.context import Exchange, Kind, Result
+from fhirserver.engine.routes import ROUTES
+from fhirserver.engine.stations import Engine, failed
+from fhirserver.http import binary
+from fhirserver.http.body import ClientGone, Receive
+from fhirserver.http.cors import Cors
+from fhirserver.http.render import Headers, Renderer, compressed
+from fhirserver.http.request import Answering, RequestReader, answering, header_map, request_id_of
+from fhirserver.outcome import Internal, OutcomeError
+
+if TYPE_CHECKING:
+    from fhirserver.http.logs import AccessLog
+    from fhirserver.http.metrics import Metrics
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+_LOG = logging.getLogger("fhirserver.http")
+
+SECURITY_HEADERS: Headers = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FhirApp:
+    """ASGI application of everything below the FHIR base."""
+
+    reader: RequestReader
+    engine: Engine
+    renderer: Renderer
+    cors: Cors
+    metrics: Metrics
+    access_log: AccessLog
+    capabilities: Callable[[], bytes]
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        self.metrics.started()
+        try:
+            await self._respond(scope, receive, send)
+        finally:
+            self.metrics.ended()
+
+    async def _respond(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers = header_map(scope["headers"])
+        request_id = request_id_of(headers)
+        origin = headers.get("origin")
+        if scope["method"] == "OPTIONS":
+            await self._send(send, 204, [*self.cors.preflight(headers), *SECURITY_HEADERS], b"", request_id)
+            return
+        exchange: Exchange | None = None
+        how = Answering(request_id, head=scope["method"] == "HEAD")
+        try:
+            how = answering(headers, scope["query_string"].decode("latin-1"), scope["method"], request_id)
+            agent = await self.engine.gate.agent(headers.get("authorization"))
+            exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
+            status, out, body = await self._answer(exchange, how)
+        except ClientGone:
+            return
+        except OutcomeError as error:
+            status, out, body = self._failed(error, how)
+        except Exception:
+            _LOG.exception("request failed", extra={"request_id": request_id})
+            status, out, body = self._failed(
+                Internal("The server failed on this request.", code="internal"), how
+            )
+        body = compressed(out, body, how)
+        out += (
+            SECURITY_HEADERS
+            if not any(name == b"content-security-policy" for name, _ in out)
+            else _LIGHT_HEADERS
+        )
+        if origin is not None:
+            out += self.cors.headers(origin)
+        self._observe(scope["method"], exchange, status, time.perf_counter() - started, request_id)
+        await self._send(send, status, out, b"" if how.head else body, request_id, length=len(body))
+
+    async def _answer(self, exchange: Exchange, how: Answering) -> tuple[int, Headers, bytes]:
+        if exchange.bundle is None and exchange.interactions[0].kind is Kind.CAPABILITIES:
+            return self.renderer.raw(200, self.capabilities(), how)
+        results = await self.engine.run(exchange)
+        if exchange.bundle is None and exchange.interactions[0].type == "Binary":
+            native = binary.content(exchange.interactions[0], results[0], how)
+            if native is not None:
+                return native
+        return self.renderer.answer(exchange, results, how)
+
+    def _failed(self, error: OutcomeError, how: Answering) -> tuple[int, Headers, bytes]:
+        result: Result = failed(error)
+        return self.renderer.failure(result, how)
+
+    def _observe(
+        self, method: str, exchange: Exchange | None, status: int, seconds: float, request_id: str
+    ) -> None:
+        first = exchange.interactions[0] if exchange is not None and exchange.interactions else None
+        if exchange is not None and exchange.bundle is not None:
+            kind, type = exchange.bundle, ""
+        else:
+            kind = first.kind.value if first is not None else "refused"
+            type = (first.type or "") if first is not None else ""
+        self.metrics.observe(kind, type, status, seconds)
+        self.access_log.write(method, _TEMPLATES.get(kind, ""), kind, type, status, seconds, request_id)
+
+    @staticmethod
+    async def _send(
+        send: Send, status: int, headers: Headers, body: bytes, request_id: str, *, length: int | None = None
+    ) -> None:
+        headers.append((b"x-request-id", request_id.encode()))
+        if status not in (204, 304):
+            headers.append((b"content-length", b"%d" % (len(body) if length is None else length)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+_TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
+    "transaction": "/",
+    "operation": "/{type}/{id}/${operation}",
+}
+_LIGHT_HEADERS: Headers = [header for header in SECURITY_HEADERS if header[0] != b"content-security-policy"]

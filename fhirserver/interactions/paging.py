@@ -1,0 +1,55 @@
+"""The links of a page: self, next, previous. Source: hl7.org/fhir/R4/http.html#paging"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from fhirserver.context import Interaction
+from fhirserver.outcome import BadRequest
+
+CURSOR = "_cursor"
+_NOT_IN_LINKS = (CURSOR,)
+
+
+def split_cursor(query: Sequence[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    """The query without its paging cursor, and the cursor. Raises BadRequest when there are two."""
+    cursors = [value for name, value in query if name == CURSOR]
+    if len(cursors) > 1:
+        raise BadRequest("A page has one _cursor; use the link as it was given.", code="cursor-invalid")
+    return tuple(pair for pair in query if pair[0] not in _NOT_IN_LINKS), cursors[0] if cursors else None
+
+
+def page_links(
+    base: str, path: str, query: Sequence[tuple[str, str]], cursor: str | None, **cursors: str | None
+) -> tuple[tuple[str, str], ...]:
+    """(relation, URL) for self and each given cursor that is not None.
+
+    `base`: FHIR base URL. `path`: below it, without slashes around. `query`: the parameters in force, decoded.
+    """
+    stem = f"{base}/{path}".rstrip("/")
+
+    def link(position: str | None) -> str:
+        pairs = [*query, (CURSOR, position)] if position else list(query)
+        return stem + ("?" + urlencode(pairs, safe=":|,/$") if pairs else "")
+
+    return (
+        ("self", link(cursor)),
+        *((relation, link(at)) for relation, at in cursors.items() if at is not None),
+    )
+
+
+def below_base(interaction: Interaction) -> str:
+    """The path that a page of this interaction lives under; POST _search pages live under the GET form."""
+    parts = []
+    if interaction.compartment:
+        parts = [*interaction.compartment, interaction.type or "*"]
+    elif interaction.type:
+        parts = [interaction.type]
+        if interaction.id:
+            parts.append(interaction.id)
+    if interaction.kind.value.startswith("history"):
+        parts.append("_history")
+    if interaction.operation:
+        parts.append(f"${interaction.operation}")
+    return "/".join(parts)

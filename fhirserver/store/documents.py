@@ -1,0 +1,164 @@
+"""The stored form of a version: what is stamped, what is kept beside the JSON, and how it is read back.
+
+A read returns `raw` as it is: nothing here is parsed again. Collections are named after the resource type;
+superseded versions live in HISTORY. Source of the stamps: hl7.org/fhir/R4/resource.html#Meta.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import bson
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+
+from fhirserver.context import JsonObject, Version
+from fhirserver.outcome import BadRequest, Internal
+from fhirserver.r4.jsontext import dump_json
+from fhirserver.store.client import LARGEST_DOCUMENT, Document, too_large
+
+HISTORY = "history"
+MILLISECOND = 1000  # in microseconds, the unit of all times here
+SEARCH_FIELDS = ("ix", "x", "cx", "geo")  # only current versions carry them
+VERSION_FIELDS = {"v": 1, "ts": 1, "raw": 1, "m": 1}
+WITHOUT_SEARCH = dict.fromkeys(SEARCH_FIELDS, 0)
+
+_ROOM = 16 * 2**10  # what the history form and later stamps may add to a document
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}", re.ASCII)
+
+Clock = Callable[[], int]
+
+
+class Indexed(Protocol):
+    """What a search sees of a resource."""
+
+    @property
+    def ix(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def x(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def cx(self) -> Any: ...  # noqa: D102
+    @property
+    def geo(self) -> Mapping[str, Any] | None: ...  # noqa: D102
+
+
+class Indexer(Protocol):
+    """Makes the search fields of a resource at write time."""
+
+    def index(self, type: str, resource: JsonObject) -> Indexed:
+        """The search fields of `resource`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version ready to be stored: the answer to its writer and the encoded document."""
+
+    version: Version
+    key: str
+    document: RawBSONDocument
+
+
+def system_clock() -> int:
+    """Now, in microseconds since 1970 UTC, whole milliseconds."""
+    return time.time_ns() // 1_000_000 * MILLISECOND
+
+
+def instant(ts: int) -> str:
+    """`ts` as a FHIR instant with milliseconds: '2026-03-01T12:00:00.123Z'."""
+    seconds, rest = divmod(ts, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // MILLISECOND:03d}Z"
+
+
+def is_id(id: str) -> bool:
+    """True for a logical id that R4 allows."""
+    return _ID.fullmatch(id) is not None
+
+
+def is_type(type: str) -> bool:
+    """True for a name that can be a resource type, and so a collection of resources."""
+    return _TYPE.fullmatch(type) is not None
+
+
+def check_id(id: str) -> None:
+    """Raises BadRequest for an id that R4 does not allow."""
+    if not is_id(id):
+        raise BadRequest("An id has 1 to 64 characters out of A-Z a-z 0-9 - and '.'.", code="invalid-id")
+
+
+def key_of(tenant: str, type: str, id: str) -> str:
+    """The `_id` of the current version."""
+    return f"{tenant}/{type}/{id}"
+
+
+def stamp(resource: JsonObject, id: str, vid: int, ts: int) -> JsonObject:
+    """A copy of `resource` that starts with resourceType, id and meta, with the server's version and time in meta."""
+    given = resource.get("meta") or {}
+    meta = {name: given[name] for name in ("id", "extension") if name in given}
+    meta |= {"versionId": str(vid), "lastUpdated": instant(ts)}
+    meta |= {name: value for name, value in given.items() if name not in meta}
+    stamped = {"resourceType": resource.get("resourceType"), "id": id, "meta": meta}
+    return stamped | {name: value for name, value in resource.items() if name not in stamped}
+
+
+def prepare(
+    tenant: str, type: str, id: str, resource: JsonObject | None, *, before: Document | None, now: int,
+    method: str, indexer: Indexer,
+) -> Prepared:  # fmt: skip
+    """The version that follows `before` (the stored document, None for the first), `resource` None for a deletion.
+
+    Its time is `now`, or a millisecond after `before` where the clock has not moved on. Raises TooLarge.
+    """
+    vid = before["v"] + 1 if before else 1
+    ts = max(now, before["ts"] + MILLISECOND) if before else now
+    key = key_of(tenant, type, id)
+    document: Document = {"_id": key, "t": tenant, "v": vid, "ts": ts, "m": method}
+    raw = None
+    if resource is None:
+        document["del"] = True
+    else:
+        stamped = stamp(resource, id, vid, ts)
+        raw = dump_json(stamped)
+        if len(raw) > LARGEST_DOCUMENT - _ROOM:
+            raise too_large(len(raw))
+        document["raw"] = raw
+        indexed = indexer.index(type, stamped)
+        document["ix"] = indexed.ix
+        if indexed.x:
+            document["x"] = indexed.x
+        if indexed.cx:
+            document["cx"] = indexed.cx
+        if indexed.geo:
+            document["geo"] = indexed.geo
+    created = before is None or "raw" not in before
+    version = Version(type, id, vid, ts, raw, method, created=created and raw is not None)
+    return Prepared(version, key, encode(document))
+
+
+def encode(document: Document) -> RawBSONDocument:
+    """`document` as BSON, so that what cannot be stored fails here and not in a batch of others."""
+    try:
+        data = bson.encode(document)
+    except (BSONError, OverflowError, UnicodeError) as error:
+        raise Internal("The resource's search index cannot be stored.", code="index-encoding") from error
+    if len(data) > LARGEST_DOCUMENT - _ROOM:
+        raise too_large(len(data))
+    return RawBSONDocument(data)
+
+
+def superseded(document: Document, type: str) -> Document:
+    """The history form of a current `document`: all of it but the search fields."""
+    kept = {name: value for name, value in document.items() if name not in SEARCH_FIELDS}
+    kept["_id"] = f"{document['_id']}/{document['v']}"
+    return kept | {"k": document["_id"], "type": type}
+
+
+def version_of(document: Mapping[str, Any], type: str, id: str) -> Version:
+    """The version that a stored document (current or superseded) holds."""
+    return Version(type, id, document["v"], document["ts"], document.get("raw"), document.get("m", "PUT"))

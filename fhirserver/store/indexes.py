@@ -1,0 +1,144 @@
+"""The index plan as data, and the collections that have it.
+
+Every type gets a wildcard index for search, and (ts, _id) for history and _lastUpdated; the questions a clinic asks
+all day get a compound index that answers filter and order in one scan. Made at the first write of a type, verified
+at start. Values under `ix` are arrays except the sort keys (`<parameter>~s`), so each compound index holds at most
+one array, as MongoDB demands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
+
+from fhirserver.store.client import Document, translated
+from fhirserver.store.documents import HISTORY, is_type
+
+LOCKS = "locks"
+LOCK_SECONDS = 3600
+_CONFLICTING = (85, 86)  # an index of that name or key with other options
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One index: its name, its key in order, and its options."""
+
+    name: str
+    keys: tuple[tuple[str, int | str], ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def model(self) -> IndexModel:
+        """The index as the driver wants it."""
+        return IndexModel(list(self.keys), name=self.name, **self.options)
+
+
+SEARCH = Index("search", (("$**", 1),), {"wildcardProjection": {"ix": 1, "cx": 1}})
+TIME = Index("time", (("ts", 1), ("_id", 1)))
+NEAR = Index("near", (("geo", "2dsphere"),))
+
+_HISTORY_PLAN = (
+    Index("instance", (("k", 1), ("v", -1))),
+    Index("type", (("t", 1), ("type", 1), ("ts", -1), ("k", -1), ("v", -1))),
+    Index("system", (("t", 1), ("ts", -1), ("k", -1), ("v", -1))),
+)
+_LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
+
+
+def _by(parameter: str, order: str) -> Index:
+    return Index(f"{parameter}-{order}", ((f"ix.{parameter}", 1), (f"ix.{order}~s", 1)))
+
+
+_BY_PATIENT_AND = {
+    "AdverseEvent": "date", "AllergyIntolerance": "date", "CarePlan": "date", "CareTeam": "date",
+    "ChargeItem": "occurrence", "Claim": "created", "ClinicalImpression": "date", "Communication": "sent",
+    "CommunicationRequest": "authored", "Composition": "date", "Condition": "recorded-date", "Consent": "date",
+    "DiagnosticReport": "date", "DocumentReference": "date", "Encounter": "date", "EpisodeOfCare": "date",
+    "ExplanationOfBenefit": "created", "Flag": "date", "Immunization": "date", "Invoice": "date",
+    "MedicationAdministration": "effective-time", "MedicationDispense": "whenhandedover",
+    "MedicationRequest": "authoredon", "Observation": "date", "Procedure": "date",
+    "QuestionnaireResponse": "authored", "ServiceRequest": "authored",
+}  # fmt: skip
+
+HOT: Mapping[str, tuple[Index, ...]] = {
+    **{type: (_by("patient", order),) for type, order in _BY_PATIENT_AND.items()},
+    "Slot": (_by("schedule", "start"),),
+    "Schedule": (_by("actor", "date"),),
+    "Appointment": (_by("actor", "date"), _by("patient", "date")),
+    "AppointmentResponse": (),
+    "AuditEvent": (_by("patient", "date"), _by("agent", "date"), _by("entity", "date")),
+    "Location": (NEAR,),
+}
+
+
+def plan(collection: str) -> tuple[Index, ...]:
+    """The indexes that `collection` must have."""
+    if collection == HISTORY:
+        return _HISTORY_PLAN
+    if collection == LOCKS:
+        return _LOCK_PLAN
+    return (SEARCH, TIME, *HOT.get(collection, ()))
+
+
+class Collections:
+    """The collections of a database and their indexes, as this process knows them."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._database = database
+        self._ready: set[str] = set()
+        self._making: dict[str, asyncio.Lock] = {}
+
+    async def ensure(self, names: Iterable[str]) -> None:
+        """Make the collections and indexes of `names` where they are not there yet."""
+        for name in set(names) - self._ready:
+            async with self._making.setdefault(name, asyncio.Lock()):
+                if name not in self._ready:
+                    await self._make(name)
+                    self._ready.add(name)
+
+    async def types(self) -> list[str]:
+        """The resource types that have a collection, in order."""
+        with translated():
+            return sorted(filter(is_type, await self._database.list_collection_names()))
+
+    async def prepare(self) -> None:
+        """Bring what exists to the plan: history, locks and every type collection."""
+        await self.ensure([HISTORY, LOCKS, *await self.types()])
+
+    async def missing(self) -> list[str]:
+        """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
+        found = []
+        for name in [HISTORY, LOCKS, *await self.types()]:
+            with translated():
+                have = await self._database[name].index_information()
+            found += [
+                f"{name}.{index.name}" for index in plan(name) if not _is_like(index, have.get(index.name))
+            ]
+        return found
+
+    async def _make(self, name: str) -> None:
+        collection, models = self._database[name], [index.model() for index in plan(name)]
+        with translated():
+            try:
+                await collection.create_indexes(models)
+                return
+            except OperationFailure as error:
+                if error.code not in _CONFLICTING:
+                    raise
+            have = await collection.index_information()
+            for index in plan(name):  # the plan changed: the old form goes
+                if index.name in have and not _is_like(index, have[index.name]):
+                    await collection.drop_index(index.name)
+            await collection.create_indexes(models)
+
+
+def _is_like(index: Index, have: Mapping[str, Any] | None) -> bool:
+    if have is None:
+        return False
+    same_keys = [tuple(pair) for pair in have["key"]] == list(index.keys)
+    return same_keys and all(have.get(name) == value for name, value in index.options.items())

@@ -1,0 +1,132 @@
+"""Writing versions: create, and modify as a compare-and-set with the history first.
+
+Source: hl7.org/fhir/R4/http.html#create, #update, #delete, #concurrency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Final, TypeAlias
+
+from fhirserver.context import JsonObject, Permission, Version
+from fhirserver.outcome import Conflict, Forbidden
+from fhirserver.store import lanes
+from fhirserver.store.client import Document, contention
+from fhirserver.store.documents import (
+    HISTORY,
+    Prepared,
+    check_id,
+    is_type,
+    key_of,
+    prepare,
+    superseded,
+    version_of,
+)
+from fhirserver.store.parts import Parts
+from fhirserver.store.restrict import not_found
+from fhirserver.store.visible import are_visible, row_of
+
+
+class Deletion(Enum):
+    """The type of DELETE, what a change answers to delete the resource."""
+
+    DELETE = "delete"
+
+
+DELETE: Final = Deletion.DELETE
+Change: TypeAlias = Callable[[Version | None], Awaitable[JsonObject | Deletion | None]]
+
+ATTEMPTS = 25
+_FIRST_PAUSE = (
+    0.002  # seconds; doubles with each lost race, up to _LONGEST_PAUSE, and is drawn at random below that
+)
+_LONGEST_PAUSE = 0.1
+
+
+async def create(parts: Parts, type: str, id: str, resource: JsonObject, permission: Permission) -> Version:
+    """Store the first version. Raises Conflict where the id was ever used, TooLarge, Forbidden."""
+    await _check_target(parts, type, id)
+    new = _prepare(parts, type, id, resource, None, "POST")
+    await _check_permitted(parts, new, resource, permission)
+    if not await lanes.insert(parts.lane, type, new):
+        raise Conflict(
+            f"A {type} with this id exists already, or did before it was deleted.", code="id-exists"
+        )
+    return new.version
+
+
+async def modify(
+    parts: Parts, type: str, id: str, change: Change, permission: Permission, method: str
+) -> Version:
+    """Replace what is current by what `change` makes of it; see Store.modify."""
+    await _check_target(parts, type, id)
+    key = key_of(parts.tenant, type, id)
+    if parts.lane.session is not None:  # a lost race ends the transaction, which is then run again
+        if (version := await _attempt(parts, type, id, change, permission, method)) is None:
+            raise contention()
+        return version
+    if not parts.turns.busy(key):
+        version = await _attempt(parts, type, id, change, permission, method)
+        if version is not None:
+            return version
+    async with parts.turns.turn(key):
+        for attempt in range(ATTEMPTS):
+            version = await _attempt(parts, type, id, change, permission, method)
+            if version is not None:
+                return version
+            pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
+    raise contention()
+
+
+async def _attempt(
+    parts: Parts, type: str, id: str, change: Change, permission: Permission, method: str
+) -> Version | None:
+    """The version after one run of `change`, None when another write came first."""
+    key = key_of(parts.tenant, type, id)
+    document = await lanes.load(parts.lane, type, key)
+    before = version_of(document, type, id) if document else None
+    if before is not None and not all(await are_visible(parts, [before], permission)):
+        raise not_found(type, id)
+    wanted = await change(before)
+    if wanted is None or (wanted is DELETE and (before is None or before.deleted)):
+        if before is None:
+            raise not_found(type, id)
+        return before
+    resource = None if isinstance(wanted, Deletion) else wanted
+    new = _prepare(parts, type, id, resource, document, "DELETE" if resource is None else method)
+    if resource is not None:
+        await _check_permitted(parts, new, resource, permission)
+    if document is None:
+        return new.version if await lanes.insert(parts.lane, type, new) else None
+    await lanes.keep(parts.lane, superseded(document, type))
+    return new.version if await lanes.replace(parts.lane, type, document["v"], new) else None
+
+
+def _prepare(
+    parts: Parts, type: str, id: str, resource: JsonObject | None, before: Document | None, method: str
+) -> Prepared:
+    return prepare(
+        parts.tenant, type, id, resource,
+        before=before, now=parts.clock(), method=method, indexer=parts.indexer,
+    )  # fmt: skip
+
+
+async def _check_target(parts: Parts, type: str, id: str) -> None:
+    check_id(id)
+    if not is_type(type):
+        raise not_found(type, id)
+    await parts.collections.ensure((type, HISTORY))
+
+
+async def _check_permitted(parts: Parts, new: Prepared, resource: JsonObject, permission: Permission) -> None:
+    """What an agent writes must be within what it may see. Raises Forbidden."""
+    type, id = new.version.type, new.version.id
+    filter = parts.restrictions.filter(permission, type)
+    if filter is None:
+        return
+    if not all(await parts.restrictions.match(filter, [row_of(parts, type, id, resource)])):
+        raise Forbidden(f"Your permission does not cover this {type}.", code="outside-permission")

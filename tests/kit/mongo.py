@@ -1,0 +1,64 @@
+"""A real MongoDB for tests: one embedded mongod for each pytest worker, a fresh database for each test.
+
+Fixtures (import them into a conftest.py): `mongodb_uri`, `database_name`. FHIRSERVER_TEST_MONGODB_URI names a replica
+set to use instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pymongo
+import pytest
+
+from fhirserver.store import Mongod
+
+
+@contextmanager
+def running_mongod(folder: Path) -> Iterator[Mongod]:
+    """A supervised mongod in `folder`, usable from any event loop; its supervisor lives in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="mongod", daemon=True)
+    thread.start()
+    try:
+        mongod = Mongod(folder, cache_gb=0.25)
+        asyncio.run_coroutine_threadsafe(mongod.start(), loop).result(60)
+        try:
+            yield mongod
+        finally:
+            asyncio.run_coroutine_threadsafe(mongod.stop(), loop).result(60)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri() -> Iterator[str]:
+    """The URI of a replica set for the whole test session of this worker."""
+    if given := os.environ.get("FHIRSERVER_TEST_MONGODB_URI"):
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="fhirtest-"))  # short: a Unix socket lives in it
+    try:
+        with running_mongod(folder) as mongod:
+            yield mongod.uri
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_name(mongodb_uri: str) -> Iterator[str]:
+    """The name of a database that is not there yet; dropped after the test."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    with pymongo.MongoClient(mongodb_uri) as client:
+        client.drop_database(name)
