@@ -100,7 +100,7 @@ def object_check(shape: Shape) -> Check:
                     return found
         if has_more:
             found = _more(shape, value, found)
-        if len(value) < 2 and not may_be_bare and (not value or "id" in value):
+        if len(value) < 2 and (not value or ("id" in value and not may_be_bare)):
             return structure("empty-object", "An element has a value or children besides its id.")
         return found
 
