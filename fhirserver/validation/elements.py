@@ -1,7 +1,7 @@
 """Checks of JSON objects and arrays, as closures over the shape of a type.
 
-The good path walks the properties of an object once, calls the check of each and allocates nothing. Whatever is
-unusual (`_x` properties, unknown names, any problem) goes through the Shape, which need not be fast.
+The good path walks the properties of an object once, calls the check of each and allocates nothing. Whatever
+is unusual (`_x` properties, unknown names, any problem) goes through the Shape, which need not be fast.
 Source: hl7.org/fhir/R4/json.html
 """
 
@@ -46,10 +46,11 @@ class Property:
 
 @dataclass(slots=True)
 class Shape:
-    """What a type or backbone element looks like. `required`: the first JSON name and the name of each element that must be there.
+    """What a type or backbone element looks like.
 
-    `checks`: JSON name -> check, what the good path uses. `groups`: the JSON names of each choice. `companion`: check
-    of the object in `_x`. `may_be_bare`: an object with nothing but an id is allowed.
+    `required`: the first JSON name and the name of each element that must be there.
+    `checks`: JSON name -> check, what the good path uses. `groups`: the JSON names of each choice.
+    `companion`: check of the object in `_x`. `may_be_bare`: an object with nothing but an id is allowed.
     """
 
     path: str
@@ -68,7 +69,7 @@ class Shape:
 
 
 def object_check(shape: Shape) -> Check:
-    """A check of one JSON object. The properties of `shape` may be filled later: types may contain themselves."""
+    """A check of one JSON object. The properties of `shape` may be filled later: types contain themselves."""
     lookup = shape.checks.get
     may_be_bare = shape.may_be_bare
     has_more = bool(shape.groups or shape.required or shape.rules)
@@ -80,7 +81,12 @@ def object_check(shape: Shape) -> Check:
         for name, item in value.items():
             child = lookup(name)
             if child is not None:
-                if child is check_string and type(item) is str and 0 < len(item) < LONG and item.isprintable():
+                if (
+                    child is check_string
+                    and type(item) is str
+                    and 0 < len(item) < LONG
+                    and item.isprintable()
+                ):
                     continue  # what check_string would say, for the commonest type without the call
                 problems = child(item, scope)
                 if problems is None:
@@ -94,7 +100,7 @@ def object_check(shape: Shape) -> Check:
                     return found
         if has_more:
             found = _more(shape, value, found)
-        if len(value) < 2 and not may_be_bare and (not value or "id" in value):
+        if len(value) < 2 and (not value or ("id" in value and not may_be_bare)):
             return structure("empty-object", "An element has a value or children besides its id.")
         return found
 
@@ -194,7 +200,7 @@ def _companion(check: Check, companion: Any, has_value: bool, scope: Scope) -> P
 
 
 def _pairs(known: Property, check: Check, values: Any, companions: Any, scope: Scope) -> Problems | None:
-    """A repeating primitive with its companions: two arrays of one length, null where one side has nothing."""
+    """A repeating primitive with its companions: arrays of one length, null where a side has nothing."""
     for side in (values, companions):
         if type(side) is not list and not (side is None and side is values):
             return wrong_type(side, list)
@@ -251,7 +257,7 @@ def _missing(shape: Shape, element: str, value: Json) -> Problems | None:
 
 
 def _broken_rules(shape: Shape, value: Json, found: Problems | None) -> Problems | None:
-    """The invariants that do not hold, after what was `found` already; then odd types may keep a rule from running."""
+    """The invariants that do not hold, after what was `found`; odd types may keep a rule from running."""
     problems = list(found or [])
     for rule, test in shape.rules:
         try:

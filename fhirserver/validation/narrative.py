@@ -1,7 +1,7 @@
-"""Narrative.div: well-formed XHTML of the allowed elements and attributes, without anything active or external.
+"""Narrative.div: well-formed XHTML of the allowed elements and attributes, nothing active or external.
 
-Refused besides what the list leaves out: DTDs, entities and processing instructions, links with a scheme other than
-http, https, mailto and tel, images that are not embedded, styles that load or run something.
+Refused besides what the list leaves out: DTDs, entities and processing instructions, links with a scheme
+other than http, https, mailto and tel, images that are not embedded, styles that load or run something.
 Source: hl7.org/fhir/R4/narrative.html#xhtml
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import Any
 from xml.parsers import expat
-
 
 from fhirserver.outcome import IssueCode
 from fhirserver.validation.problems import Problem, Problems, Scope, unsafe, wrong_type, wrong_value
@@ -21,24 +20,21 @@ IMG = f"{XHTML}img"
 MAX_DEPTH = 200
 """As deep may elements be nested: less than what XML parsers take by default."""
 DECLARATION = re.compile(r"<!(?!--)|<!--?-?>")
-"""DTDs, CDATA sections, and comments that HTML parsers end earlier than XML parsers do: what follows would be live."""
+"""DTDs, CDATA, and comments that HTML parsers end earlier than XML parsers: what follows would be live."""
 TEXT = re.compile(r">\s*[^<\s&]")
-ELEMENTS = frozenset(
-    XHTML + name
-    for name in """
-    a abbr acronym address area b bdo big blockquote br caption cite code col colgroup dd dfn div dl dt em
-    h1 h2 h3 h4 h5 h6 hr i img kbd li map ol p pre q samp small span strong sub sup table tbody td tfoot th
-    thead tr tt ul var
-    """.split()
-)
+ELEMENT_NAMES = """
+a abbr acronym address area b bdo big blockquote br caption cite code col colgroup dd dfn div dl dt
+em h1 h2 h3 h4 h5 h6 hr i img kbd li map ol p pre q samp small span strong sub sup table tbody td
+tfoot th thead tr tt ul var
+"""
+ATTRIBUTE_NAMES = """
+abbr accesskey align alt axis border cellpadding cellspacing char charoff charset cite class colspan
+coords dir frame headers height href hreflang id ismap lang longdesc name nowrap rel rev rowspan
+rules scope shape space span src style summary tabindex target title type usemap valign width
+"""
+ELEMENTS = frozenset(XHTML + name for name in ELEMENT_NAMES.split())
 XML = "http://www.w3.org/XML/1998/namespace "
-ATTRIBUTES = frozenset(
-    """
-    abbr accesskey align alt axis border cellpadding cellspacing char charoff charset cite class colspan coords
-    dir frame headers height href hreflang id ismap lang longdesc name nowrap rel rev rowspan rules scope shape
-    space span src style summary tabindex target title type usemap valign width
-    """.split()
-) | {f"{XML}id", f"{XML}lang", f"{XML}space"}
+ATTRIBUTES = frozenset(ATTRIBUTE_NAMES.split()) | {f"{XML}id", f"{XML}lang", f"{XML}space"}
 LINKS = frozenset({"href", "cite", "longdesc", "usemap"})
 SCHEME = re.compile(r"[^/?#]*?:")
 SAFE_SCHEMES = frozenset({"http:", "https:", "mailto:", "tel:", "urn:", "ftp:"})
@@ -75,7 +71,7 @@ def check_div(value: Any, scope: Scope) -> Problems | None:
 
 
 class _Reader:
-    """Reads XML once, without building a tree, and keeps the first problem. Entities cannot occur: no DTD can."""
+    """Reads XML once, without building a tree, and keeps the first problem. Without DTD, no entities."""
 
     __slots__ = ("count", "images", "problems", "root")
 
@@ -154,7 +150,7 @@ def _attribute(name: str, content: str) -> Problems | None:
         source = BLANKS.sub("", content)
         external = source.startswith(("//", "\\")) or SCHEME.match(source) is not None
         if external and not IMAGE_DATA.fullmatch(content):
-            text = "An image in a narrative is embedded: #id of a contained resource, a relative URL or data:image/."
+            text = "An image in a narrative is embedded: #id, a relative URL, or data:image/ with base64."
             return unsafe("narrative-external-image", text)
     elif name == "style" and ACTIVE_STYLE.search(STYLE_DATA.sub("", content)):
         return unsafe("narrative-active-style", "A style in a narrative may not load or run anything.")

@@ -1,4 +1,4 @@
-"""Reference.reference: its form, the type it points to, and that a fragment names a contained resource (ref-1).
+"""Reference.reference: its form, the type it points to, that a fragment names a contained resource (ref-1).
 
 Source: hl7.org/fhir/R4/references.html#literal
 """
@@ -41,8 +41,8 @@ def reference_check(targets: Iterable[str], resource_types: frozenset[str]) -> C
 
     def check(value: Any, scope: Scope) -> Problems | None:
         if type(value) is str:
-            kind, _, id = value.partition("/")
-            if kind in allowed and is_id(id) is not None:
+            kind, _, rest = value.partition("/")
+            if kind in allowed and is_id(rest) is not None:
                 return None
         return slow(value, scope)
 
