@@ -7,7 +7,17 @@ import pytest
 
 from fhirserver.outcome import NotSupported
 from fhirserver.r4.paths import (
-    Binary, Call, Index, Literal, Member, PathSyntaxError, This, TypeTest, Unary, Variable, parse_path,
+    Binary,
+    Call,
+    Index,
+    Literal,
+    Member,
+    PathSyntaxError,
+    This,
+    TypeTest,
+    Unary,
+    Variable,
+    parse_path,
 )  # fmt: skip
 from fhirserver.r4.paths_resolve import resolve
 from fhirserver.r4.paths_run import reference_type, selector
@@ -54,7 +64,23 @@ def test_text_becomes_a_tree(text: str, tree: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a.", "a b", "(a", "a)", "'open", "a[0", "a.where(", "a..b", "a | ", "#", "{", "(" * 500, "a" * 9000]
+    "text",
+    [
+        "",
+        "a.",
+        "a b",
+        "(a",
+        "a)",
+        "'open",
+        "a[0",
+        "a.where(",
+        "a..b",
+        "a | ",
+        "#",
+        "{",
+        "(" * 500,
+        "a" * 9000,
+    ],
 )
 def test_broken_text_is_refused(text: str) -> None:
     with pytest.raises(PathSyntaxError) as error:
@@ -68,8 +94,15 @@ PATIENT = {
     "deceasedBoolean": False,
     "name": [{"family": "Silva", "given": ["Ana", "Maria"]}, {"given": ["Aninha"]}],
     "telecom": [{"system": "phone", "value": "1"}, {"system": "email", "value": "a@b"}, {"value": "none"}],
-    "extension": [{"url": "http://x/mother", "valueString": "Rosa"}, {"url": "http://x/other", "valueCode": "c"}],
-    "generalPractitioner": [{"reference": "Practitioner/1"}, {"reference": "Organization/2"}, {"display": "?"}],
+    "extension": [
+        {"url": "http://x/mother", "valueString": "Rosa"},
+        {"url": "http://x/other", "valueCode": "c"},
+    ],
+    "generalPractitioner": [
+        {"reference": "Practitioner/1"},
+        {"reference": "Organization/2"},
+        {"display": "?"},
+    ],
     "multipleBirthInteger": 2,
 }
 
@@ -90,7 +123,11 @@ PATIENT = {
         ("Patient.extension.where(url = 'http://x/other').value.ofType(code)", "code", ["c"]),
         ("(Patient.multipleBirth as integer)", "integer", [2]),
         ("Patient.multipleBirth.as(Integer)", "integer", [2]),
-        ("Patient.generalPractitioner.where(resolve() is Practitioner)", "Reference", [{"reference": "Practitioner/1"}]),
+        (
+            "Patient.generalPractitioner.where(resolve() is Practitioner)",
+            "Reference",
+            [{"reference": "Practitioner/1"}],
+        ),
         ("Patient.deceased.exists() and Patient.deceased != false", "boolean", [False]),
         ("Patient.contact.name", "HumanName", []),
         ("Practitioner.name", "", []),
@@ -98,7 +135,9 @@ PATIENT = {
         ("%resource.active", "boolean", [False]),
     ],
 )
-def test_an_expression_finds_typed_values(types: ElementTypes, expression: str, type: str, found: list[Any]) -> None:
+def test_an_expression_finds_typed_values(
+    types: ElementTypes, expression: str, type: str, found: list[Any]
+) -> None:
     branches = resolve(expression, "Patient", types)
     values = [v for b in branches for v in selector(b)(PATIENT, PATIENT)]
     assert values == found
@@ -139,8 +178,12 @@ def test_what_search_cannot_evaluate_is_refused(types: ElementTypes, expression:
         resolve(expression, "Patient", types)
 
 
-@pytest.mark.parametrize("resource", [{"name": "x"}, {"name": ["x", None, 3]}, {"name": {"given": {}}}, {"name": None}])
-def test_broken_json_selects_nothing_and_raises_nothing(types: ElementTypes, resource: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "resource", [{"name": "x"}, {"name": ["x", None, 3]}, {"name": {"given": {}}}, {"name": None}]
+)
+def test_broken_json_selects_nothing_and_raises_nothing(
+    types: ElementTypes, resource: dict[str, Any]
+) -> None:
     (branch,) = resolve("Patient.name.where(family='x').given", "Patient", types)
     assert selector(branch)(resource, resource) == []
 

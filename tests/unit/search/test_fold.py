@@ -1,5 +1,7 @@
 """Folding of strings. Covers hl7.org/fhir/R4/search.html#string."""
 
+import unicodedata
+
 import pytest
 
 from fhirserver.search.fold import fold, plain_text, words
@@ -42,3 +44,10 @@ def test_a_narrative_loses_its_tags() -> None:
     assert words(plain_text("<div><b>Dor</b>&nbsp;&amp; febre&#225; &#xE1; &#55296; <p>x</p></div>")) == [
         "dor", "febrea", "a", "x",
     ]  # fmt: skip
+
+
+def test_folding_twice_changes_nothing_and_leaves_no_mark() -> None:
+    for code in range(0x3100):
+        folded = fold(f"a{chr(code)}b")
+        assert fold(folded) == folded, hex(code)
+        assert not any(unicodedata.combining(c) for c in folded), hex(code)

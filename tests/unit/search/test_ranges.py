@@ -104,7 +104,9 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("search", "stored", "matches"), NUMBERS)
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_only_eq_and_ne_heed_the_precision_of_a_number(search: str, stored: float, matches: str, prefix: str) -> None:
+def test_only_eq_and_ne_heed_the_precision_of_a_number(
+    search: str, stored: float, matches: str, prefix: str
+) -> None:
     value = number.parse(prefix + search)
     assert holds(value.condition(), stored, stored) == (prefix in matches.split())
 

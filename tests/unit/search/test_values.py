@@ -38,7 +38,14 @@ def test_escaped_separators_do_not_separate(text: str, separator: str, parts: li
 
 @pytest.mark.parametrize(
     ("text", "plain"),
-    [("a\\,b", "a,b"), ("a\\|b\\$c", "a|b$c"), ("a\\\\b", "a\\b"), ("a\\nb", "a\\nb"), ("\\\\,", "\\,"), ("x\\", "x\\")],
+    [
+        ("a\\,b", "a,b"),
+        ("a\\|b\\$c", "a|b$c"),
+        ("a\\\\b", "a\\b"),
+        ("a\\nb", "a\\nb"),
+        ("\\\\,", "\\,"),
+        ("x\\", "x\\"),
+    ],
 )
 def test_escapes_are_resolved(text: str, plain: str) -> None:
     assert unescape(text) == plain
@@ -146,7 +153,9 @@ def test_date_values(text: str, prefix: str, lo: int, hi: int) -> None:
     assert (value.prefix, value.lo, value.hi) == (prefix, lo, hi)
 
 
-@pytest.mark.parametrize("text", ["", "ge", "xx2026", "2026-02-30", "2026-03-01T24:00", "tomorrow", "GE2026", "lt 2026"])
+@pytest.mark.parametrize(
+    "text", ["", "ge", "xx2026", "2026-02-30", "2026-03-01T24:00", "tomorrow", "GE2026", "lt 2026"]
+)
 def test_broken_dates_are_refused(text: str) -> None:
     refused(lambda: date.parse(text), "search-value-date")
 
@@ -173,7 +182,9 @@ def test_number_values(text: str, prefix: str, value: float, lo: float, hi: floa
     assert number.parse(text) == number.NumberValue(prefix, value, lo, hi)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "lt", "1.", ".5", "1e", "1e999", "0x10", "NaN", "Infinity", "1,5", "1_000", "１", "9" * 41])
+@pytest.mark.parametrize(
+    "text", ["", "lt", "1.", ".5", "1e", "1e999", "0x10", "NaN", "Infinity", "1,5", "1_000", "１", "9" * 41]
+)
 def test_broken_numbers_are_refused(text: str) -> None:
     refused(lambda: number.parse(text), "search-value-number")
 
