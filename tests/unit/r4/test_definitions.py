@@ -1,4 +1,7 @@
-"""Search parameters and compartments of R4, and a clinic's own. Covers hl7.org/fhir/R4/searchparameter-registry.html."""
+"""Search parameters and compartments of R4, and a clinic's own.
+
+Covers hl7.org/fhir/R4/searchparameter-registry.html.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -27,13 +30,13 @@ def test_there_are_all_146_concrete_resource_types_of_r4(definitions: Definition
 
 def test_every_expression_of_r4_parses_and_every_parameter_has_values(definitions: Definitions) -> None:
     count = 0
-    for type in definitions.resource_types:
-        for parameter in definitions.search_parameters(type).values():
+    for name in definitions.resource_types:
+        for parameter in definitions.search_parameters(name).values():
             count += 1
             if parameter.code in ("_text", "_content"):
                 continue
             parse_path(parameter.expression)
-            assert parameter.branches, (type, parameter.code)
+            assert parameter.branches, (name, parameter.code)
             if parameter.type == "composite":
                 assert len(parameter.components) >= 2
                 assert all(part for focus in parameter.component_branches for part in focus), parameter.code
@@ -55,14 +58,24 @@ def test_every_published_parameter_is_taken_or_left_out_for_a_reason(definitions
         if url not in definitions.by_url:
             left_out.add(url.rpartition("/")[2])
     assert left_out == {
-        "example", "example-extension", "example-reference", "filter", "Resource-query",
-        "patient-extensions-Patient-age", "patient-extensions-Patient-birthOrderBoolean",
-        "codesystem-extensions-CodeSystem-author", "codesystem-extensions-CodeSystem-effective",
-        "codesystem-extensions-CodeSystem-end", "codesystem-extensions-CodeSystem-keyword",
-        "codesystem-extensions-CodeSystem-workflow", "valueset-extensions-ValueSet-author",
-        "valueset-extensions-ValueSet-effective", "valueset-extensions-ValueSet-end",
-        "valueset-extensions-ValueSet-keyword", "valueset-extensions-ValueSet-workflow",
-    }  # fmt: skip
+        "example",
+        "example-extension",
+        "example-reference",
+        "filter",
+        "Resource-query",
+        "patient-extensions-Patient-age",
+        "patient-extensions-Patient-birthOrderBoolean",
+        "codesystem-extensions-CodeSystem-author",
+        "codesystem-extensions-CodeSystem-effective",
+        "codesystem-extensions-CodeSystem-end",
+        "codesystem-extensions-CodeSystem-keyword",
+        "codesystem-extensions-CodeSystem-workflow",
+        "valueset-extensions-ValueSet-author",
+        "valueset-extensions-ValueSet-effective",
+        "valueset-extensions-ValueSet-end",
+        "valueset-extensions-ValueSet-keyword",
+        "valueset-extensions-ValueSet-workflow",
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,8 +84,13 @@ def test_every_published_parameter_is_taken_or_left_out_for_a_reason(definitions
         ("Patient", "birthdate", "date", [("birthDate",)], False),
         ("Patient", "death-date", "date", [("deceasedDateTime",)], False),
         ("Patient", "family", "string", [("name", "family")], True),
-        ("Observation", "date", "date", [("effectiveDateTime",), ("effectivePeriod",), ("effectiveTiming",),
-                                         ("effectiveInstant",)], False),
+        (
+            "Observation",
+            "date",
+            "date",
+            [("effectiveDateTime",), ("effectivePeriod",), ("effectiveTiming",), ("effectiveInstant",)],
+            False,
+        ),
         ("Observation", "value-date", "date", [("valueDateTime",), ("valuePeriod",)], False),
         ("Observation", "_tag", "token", [("meta", "tag")], True),
         ("Condition", "onset-age", "quantity", [("onsetAge",), ("onsetRange",)], False),
@@ -82,7 +100,7 @@ def test_every_published_parameter_is_taken_or_left_out_for_a_reason(definitions
         ("ValueSet", "reference", "uri", [("compose", "include", "system")], True),
         ("Composition", "identifier", "token", [("identifier",)], False),
     ],
-)  # fmt: skip
+)
 def test_a_parameter_leads_to_its_json(
     definitions: Definitions,
     type: str,
@@ -130,9 +148,13 @@ def test_an_unknown_type_has_no_parameters(definitions: Definitions) -> None:
 
 def own(**changes: Any) -> dict[str, Any]:
     resource = {
-        "resourceType": "SearchParameter", "url": "http://clinic.example/sp/cpf", "code": "cpf", "type": "token",
-        "base": ["Patient"], "expression": "Patient.identifier.where(system='http://cpf')",
-    }  # fmt: skip
+        "resourceType": "SearchParameter",
+        "url": "http://clinic.example/sp/cpf",
+        "code": "cpf",
+        "type": "token",
+        "base": ["Patient"],
+        "expression": "Patient.identifier.where(system='http://cpf')",
+    }
     return {k: v for k, v in (resource | changes).items() if v is not None}
 
 
@@ -152,12 +174,14 @@ def test_an_own_parameter_replaces_its_earlier_version(definitions: Definitions)
 def test_an_own_composite_uses_known_parameters(definitions: Definitions) -> None:
     core = "http://hl7.org/fhir/SearchParameter/"
     composite = own(
-        type="composite", base=["Observation"], expression="Observation",
+        type="composite",
+        base=["Observation"],
+        expression="Observation",
         component=[
             {"definition": core + "clinical-code", "expression": "code"},
             {"definition": core + "clinical-date", "expression": "effective"},
         ],
-    )  # fmt: skip
+    )
     parameter = definitions.with_parameters([composite]).search_parameters("Observation")["cpf"]
     assert [(c.code, c.type) for c in parameter.components] == [("code", "token"), ("date", "date")]
 

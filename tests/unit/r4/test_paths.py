@@ -1,4 +1,7 @@
-"""FHIRPath: text to tree, tree to branches, branches to values. Covers hl7.org/fhirpath/N1 and R4/fhirpath.html."""
+"""FHIRPath: text to tree, tree to branches, branches to values.
+
+Covers hl7.org/fhirpath/N1 and R4/fhirpath.html.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -18,7 +21,7 @@ from fhirserver.r4.paths import (
     Unary,
     Variable,
     parse_path,
-)  # fmt: skip
+)
 from fhirserver.r4.paths_resolve import resolve
 from fhirserver.r4.paths_run import reference_type, selector
 from fhirserver.r4.paths_types import ElementTypes
@@ -42,8 +45,13 @@ def name(*parts: str) -> Any:
         ("Patient.name", name("Patient", "name")),
         ("a | b.c", Binary("|", name("a"), name("b", "c"))),
         ("a = 'x\\'y'", Binary("=", name("a"), Literal("string", "x'y"))),
-        ("a.where(b='c')[0]", Index(
-            Call(name("a"), "where", (Binary("=", name("b"), Literal("string", "c")),)), Literal("integer", 0))),
+        (
+            "a.where(b='c')[0]",
+            Index(
+                Call(name("a"), "where", (Binary("=", name("b"), Literal("string", "c")),)),
+                Literal("integer", 0),
+            ),
+        ),
         ("(a as Quantity).value", Member(TypeTest("as", name("a"), "Quantity"), "value")),
         ("a is System.String", TypeTest("is", name("a"), "System.String")),
         ("a as Quantity | b", Binary("|", TypeTest("as", name("a"), "Quantity"), name("b"))),
@@ -58,7 +66,7 @@ def name(*parts: str) -> Any:
         ("a.exists() // comment", Call(name("a"), "exists", ())),
         ("a.as(b) in c", Binary("in", Call(name("a"), "as", (name("b"),)), name("c"))),
     ],
-)  # fmt: skip
+)
 def test_text_becomes_a_tree(text: str, tree: Any) -> None:
     assert parse_path(text) == tree
 

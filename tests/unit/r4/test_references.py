@@ -1,4 +1,7 @@
-"""Reference text. Covers hl7.org/fhir/R4/references.html#literal and #contained, R4/datatypes.html#canonical."""
+"""Reference text.
+
+Covers hl7.org/fhir/R4/references.html#literal and #contained, R4/datatypes.html#canonical.
+"""
 
 import pytest
 
@@ -15,10 +18,21 @@ TYPES = ("Patient", "Observation")
         ("Patient/1/_history/2", Form.LOCAL, "Patient", "1", "2", "Patient/1"),
         (f"{BASE}/Patient/a.b-c", Form.LOCAL, "Patient", "a.b-c", None, "Patient/a.b-c"),
         (f"{BASE}/Patient/1/_history/2", Form.LOCAL, "Patient", "1", "2", "Patient/1"),
-        ("https://other.example/r4/Patient/1", Form.FOREIGN, "Patient", "1", None, "https://other.example/r4/Patient/1"),
+        (
+            "https://other.example/r4/Patient/1",
+            Form.FOREIGN,
+            "Patient",
+            "1",
+            None,
+            "https://other.example/r4/Patient/1",
+        ),
         (
             "https://other.example/r4/Patient/1/_history/9",
-            Form.FOREIGN, "Patient", "1", "9", "https://other.example/r4/Patient/1",
+            Form.FOREIGN,
+            "Patient",
+            "1",
+            "9",
+            "https://other.example/r4/Patient/1",
         ),
         ("https://other.example/anything", Form.FOREIGN, None, None, None, "https://other.example/anything"),
         ("urn:uuid:6f1a", Form.URN, None, None, None, "urn:uuid:6f1a"),
@@ -33,7 +47,7 @@ TYPES = ("Patient", "Observation")
         (f"{BASE}x/Patient/1", Form.FOREIGN, "Patient", "1", None, f"{BASE}x/Patient/1"),
         ("", Form.OTHER, None, None, None, ""),
     ],
-)  # fmt: skip
+)
 def test_a_reference_is_taken_apart(
     text: str, form: Form, type: str | None, id: str | None, vid: str | None, url: str
 ) -> None:

@@ -15,8 +15,8 @@ from fhirserver.search.fold import fold, plain_text, words
         ("Conceição", "conceicao"),
         ("Conceic\u0327a\u0303o", "conceicao"),
         ("Straße", "strasse"),
-        ("ＡＢＣ", "abc"),
-        ("ΑΘΗΝΑ ς", "αθηνα σ"),
+        ("\uff21\uff22\uff23", "abc"),
+        ("\u0391\u03a3 \u03c2", "\u03b1\u03c3 \u03c3"),
         ("İzmir", "izmir"),
         ("ﬁm", "fim"),
         ("a\u00a0b", "a b"),
@@ -42,8 +42,11 @@ def test_words_are_folded_distinct_and_bounded() -> None:
 
 def test_a_narrative_loses_its_tags() -> None:
     assert words(plain_text("<div><b>Dor</b>&nbsp;&amp; febre&#225; &#xE1; &#55296; <p>x</p></div>")) == [
-        "dor", "febrea", "a", "x",
-    ]  # fmt: skip
+        "dor",
+        "febrea",
+        "a",
+        "x",
+    ]
 
 
 def test_folding_twice_changes_nothing_and_leaves_no_mark() -> None:

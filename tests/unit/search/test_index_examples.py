@@ -73,18 +73,28 @@ def check(kind: str | None, code: str, entries: Any, id: str) -> None:
         ("Patient-example", "birthdate", [{"lo": 157161600000000, "hi": 157248000000000}]),
         ("Observation-blood-pressure", "patient", ["t1/Patient/example"]),
         ("Observation-blood-pressure", "status", ["final", "|final"]),
-        ("Encounter-example", "class", [
-            "IMP", "http://terminology.hl7.org/CodeSystem/v3-ActCode|IMP",
-            "http://terminology.hl7.org/CodeSystem/v3-ActCode|"]),
+        (
+            "Encounter-example",
+            "class",
+            [
+                "IMP",
+                "http://terminology.hl7.org/CodeSystem/v3-ActCode|IMP",
+                "http://terminology.hl7.org/CodeSystem/v3-ActCode|",
+            ],
+        ),
         ("ValueSet-administrative-gender", "url", ["http://hl7.org/fhir/ValueSet/administrative-gender"]),
-        ("SearchParameter-individual-given", "base", ["Patient", "|Patient", "Practitioner", "|Practitioner"]),
+        (
+            "SearchParameter-individual-given",
+            "base",
+            ["Patient", "|Patient", "Practitioner", "|Practitioner"],
+        ),
         ("Location-hl7", "name", ["health level seven international"]),
         ("Organization-hl7", "phone", None),
         ("Appointment-example", "actor", ["t1/Patient/example", "t1/Practitioner/example", "t1/Location/1"]),
         ("Appointment-example", "practitioner", ["t1/Practitioner/example"]),
         ("MolecularSequence-coord-0-base", "window-start", [{"lo": 0.0, "hi": 0.0}]),
     ],
-)  # fmt: skip
+)
 def test_spot_checks(indexer: Indexer, name: str, code: str, entries: list[Any] | None) -> None:
     resource = read(name)
     assert indexer.index(resource["resourceType"], resource).ix.get(code) == entries

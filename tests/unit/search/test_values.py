@@ -1,4 +1,7 @@
-"""Search text of every parameter type: what is read, what is refused. Covers hl7.org/fhir/R4/search.html#ptypes."""
+"""Search text of every parameter type: what is read, what is refused.
+
+Covers hl7.org/fhir/R4/search.html#ptypes.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -99,16 +102,22 @@ def test_of_type_values() -> None:
         ("1", None, ("default/Patient/1", "default/Group/1")),
         ("1", "Group", ("default/Group/1",)),
         ("Patient/1", "Patient", ("default/Patient/1",)),
-        ("https://clinic.example/fhir/Patient/1", None,
-         ("default/Patient/1", "https://clinic.example/fhir/Patient/1")),
-        ("https://clinic.example/fhir/Patient/1", "Patient",
-         ("default/Patient/1", "https://clinic.example/fhir/Patient/1")),
+        (
+            "https://clinic.example/fhir/Patient/1",
+            None,
+            ("default/Patient/1", "https://clinic.example/fhir/Patient/1"),
+        ),
+        (
+            "https://clinic.example/fhir/Patient/1",
+            "Patient",
+            ("default/Patient/1", "https://clinic.example/fhir/Patient/1"),
+        ),
         ("https://other.example/Patient/1", None, ("https://other.example/Patient/1",)),
         ("http://x/ValueSet/y|2", None, ("http://x/ValueSet/y|2",)),
         ("urn:uuid:c757873d", None, ("urn:uuid:c757873d",)),
         ("urn:oid:1.2.3", None, ("urn:oid:1.2.3",)),
     ],
-)  # fmt: skip
+)
 def test_reference_values(text: str, type: str | None, keys: tuple[str, ...]) -> None:
     assert reference.parse(text, SITE, ("Patient", "Group"), type).keys == keys
 
@@ -183,7 +192,8 @@ def test_number_values(text: str, prefix: str, value: float, lo: float, hi: floa
 
 
 @pytest.mark.parametrize(
-    "text", ["", "lt", "1.", ".5", "1e", "1e999", "0x10", "NaN", "Infinity", "1,5", "1_000", "１", "9" * 41]
+    "text",
+    ["", "lt", "1.", ".5", "1e", "1e999", "0x10", "NaN", "Infinity", "1,5", "1_000", "\uff11", "9" * 41],
 )
 def test_broken_numbers_are_refused(text: str) -> None:
     refused(lambda: number.parse(text), "search-value-number")
