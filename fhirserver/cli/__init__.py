@@ -1,10 +1,10 @@
 """The command line: parse, call, print. `main` is the console script `fhirserver`.
 
-argparse of the standard library: the commands are few and flat, the help texts are ours word for word, and starting
-costs no import that the server does not need anyway.
+argparse of the standard library: the commands are few and flat, the help texts are ours word for word, and
+starting costs no import that the server does not need anyway.
 
-Exit codes: 0 done; 1 failed; 2 the command line or the settings are wrong; 3 partly failed (load) or warnings only
-(doctor); 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 the command line or the settings are wrong; 3 partly failed (load) or warnings
+only (doctor); 130 interrupted.
 """
 
 from __future__ import annotations

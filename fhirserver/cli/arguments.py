@@ -35,7 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     _reindex(commands)
     _doctor(commands)
     _token(commands)
-    _add(commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json")
+    _add(
+        commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json"
+    )
     _add(commands, "version", "print the version", "fhirserver version")
     return parser
 
@@ -50,7 +52,9 @@ class _Raw(argparse.RawDescriptionHelpFormatter):
 _RAW: dict[str, type[argparse.HelpFormatter]] = {"formatter_class": _Raw}
 
 
-def _add(commands: _Commands, name: str, summary: str, example: str, text: str = "") -> argparse.ArgumentParser:
+def _add(
+    commands: _Commands, name: str, summary: str, example: str, text: str = ""
+) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=summary,
@@ -78,9 +82,15 @@ _port.__name__, _count.__name__ = "port", "number of at least 1"  # argparse nam
 
 
 def _database(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the embedded MongoDB (default .data)")
-    parser.add_argument("--mongodb-uri", metavar="URI", help="use this MongoDB replica set, not the embedded one")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings (default fhirserver.toml)")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder of the embedded MongoDB (default .data)"
+    )
+    parser.add_argument(
+        "--mongodb-uri", metavar="URI", help="use this MongoDB replica set, not the embedded one"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file of settings (default fhirserver.toml)"
+    )
 
 
 def _client(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +98,11 @@ def _client(parser: argparse.ArgumentParser) -> None:
         "--server", metavar="URL", help="base URL of a running server (default http://127.0.0.1:8000/fhir; "
         "where none runs there, one is started on the data folder for the duration)"
     )  # fmt: skip
-    parser.add_argument("--token", metavar="TOKEN", help="access token, if the server asks for one; @FILE reads it from a file")
+    parser.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="access token, if the server asks for one; @FILE reads it from a file",
+    )
 
 
 def _serve(commands: _Commands) -> None:
@@ -97,12 +111,17 @@ Runs the server until SIGTERM or Ctrl+C; accepted requests are finished first.
 
 Without --mongodb-uri it starts its own MongoDB in the data folder and stops it at the end. While no
 authorization is configured the API is open, so only loopback addresses are accepted."""
-    parser = _add(commands, "serve", "run the server", "fhirserver serve --port 8080 --workers 2 --demo", text)
+    parser = _add(
+        commands, "serve", "run the server", "fhirserver serve --port 8080 --workers 2 --demo", text
+    )
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=_port, help="port to listen on (default 8000)")
     parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default 1)")
     parser.add_argument(
-        "--demo", action=argparse.BooleanOptionalAction, default=False, help="fill an empty server with the demo clinic"
+        "--demo",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="fill an empty server with the demo clinic",
     )
     _database(parser)
 
@@ -120,10 +139,14 @@ Loads FHIR R4 JSON: Bundles, single resources and NDJSON, plain or .gz; folders 
 
 Running it again is safe: what was created by POST from the same content is remembered beside the data and
 not sent again (--again sends it)."""
-    parser = _add(commands, "load", "load files into a server", "fhirserver load synthea/ patients.ndjson.gz", text)
+    parser = _add(
+        commands, "load", "load files into a server", "fhirserver load synthea/ patients.ndjson.gz", text
+    )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="files and folders; - reads stdin")
     _client(parser)
-    parser.add_argument("--parallel", type=_count, default=4, metavar="N", help="requests at a time (default 4)")
+    parser.add_argument(
+        "--parallel", type=_count, default=4, metavar="N", help="requests at a time (default 4)"
+    )
     parser.add_argument("--again", action="store_true", help="also send what an earlier run has created")
     parser.add_argument("--failures", type=Path, metavar="FILE", help="write all failures there, as NDJSON")
     _database(parser)
@@ -145,17 +168,23 @@ def _reindex(commands: _Commands) -> None:
     text = """\
 Indexes stored resources again, after a SearchParameter was added or changed. Can be interrupted: the next
 run goes on where it stopped. Until it is done, a new parameter is answered as not ready."""
-    parser = _add(commands, "reindex", "index stored resources again", "fhirserver reindex --type Patient", text)
+    parser = _add(
+        commands, "reindex", "index stored resources again", "fhirserver reindex --type Patient", text
+    )
     parser.add_argument("--type", action="append", metavar="TYPE", help="only this type; may be repeated")
     _database(parser)
 
 
 def _doctor(commands: _Commands) -> None:
     text = """\
-Checks settings, MongoDB (version, replica set), indexes, disk space and clock; says how to mend what is wrong.
-Exit code 0: all well; 3: warnings only; 1: something must be mended."""
-    parser = _add(commands, "doctor", "check this installation and say how to mend it", "fhirserver doctor", text)
-    parser.add_argument("--server", metavar="URL", help="also ask this running server (default: the configured one)")
+Checks settings, MongoDB (version, replica set), indexes, disk space and clock, and says how to mend
+what is wrong. Exit code 0: all well; 3: warnings only; 1: something must be mended."""
+    parser = _add(
+        commands, "doctor", "check this installation and say how to mend it", "fhirserver doctor", text
+    )
+    parser.add_argument(
+        "--server", metavar="URL", help="also ask this running server (default: the configured one)"
+    )
     _database(parser)
 
 
@@ -166,5 +195,7 @@ def _token(commands: _Commands) -> None:
         "Mints an access token for the local server, for development and scripts, and prints it.",
     )  # fmt: skip
     parser.add_argument("--scope", required=True, help="SMART scopes, separated by blanks")
-    parser.add_argument("--ttl", type=_count, default=3600, metavar="SECONDS", help="valid for (default 3600)")
+    parser.add_argument(
+        "--ttl", type=_count, default=3600, metavar="SECONDS", help="valid for (default 3600)"
+    )
     _database(parser)

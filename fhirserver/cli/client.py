@@ -49,14 +49,18 @@ class FhirClient:
         self.base = base.rstrip("/")
         self.root = f"{url.scheme}://{url.netloc}"
         self._url, self._timeout = url, timeout
-        self._headers = {"Accept": "application/fhir+json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._headers = {"Accept": "application/fhir+json"} | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
         self._own = threading.local()
 
     def get(self, url: str) -> Reply:
         """GETs `url`: absolute on this server, or below the base."""
         parts = urlsplit(url)
         path = url if not parts.netloc else parts.path + (f"?{parts.query}" if parts.query else "")
-        return self._request("GET", path if parts.netloc or url.startswith("/") else f"{self._url.path}/{url}", None)
+        return self._request(
+            "GET", path if parts.netloc or url.startswith("/") else f"{self._url.path}/{url}", None
+        )
 
     def post(self, body: bytes, path: str = "") -> Reply:
         """POSTs FHIR JSON to the base, or to `path` below it."""
@@ -86,7 +90,9 @@ class FhirClient:
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         host, port = self._url.hostname or "", self._url.port
         if self._url.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
+            return http.client.HTTPSConnection(
+                host, port, timeout=timeout, context=ssl.create_default_context()
+            )
         return http.client.HTTPConnection(host, port, timeout=timeout)
 
     def _request(self, method: str, path: str, body: bytes | None) -> Reply:
@@ -99,7 +105,9 @@ class FhirClient:
                 self._drop()
                 refused = isinstance(problem, ConnectionRefusedError)
                 if last or not (refused or method == "GET"):
-                    raise Unreachable(f"{self.root} does not answer ({problem or type(problem).__name__})") from None
+                    raise Unreachable(
+                        f"{self.root} does not answer ({problem or type(problem).__name__})"
+                    ) from None
                 time.sleep(0.2 * (attempt + 1))
                 continue
             if reply.status not in _TRY_LATER or last:
@@ -111,7 +119,9 @@ class FhirClient:
         connection = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = self._connection(self._timeout)
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/fhir+json"}
+        headers = (
+            self._headers if body is None else {**self._headers, "Content-Type": "application/fhir+json"}
+        )
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         content = answer.read()

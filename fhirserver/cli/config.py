@@ -29,7 +29,9 @@ def load_settings(options: argparse.Namespace, **more: Any) -> Settings:
         return chosen(**{**given, **more})
     except ValidationError as problem:
         lines = [f"  {'.'.join(map(str, error['loc']))}: {error['msg']}" for error in problem.errors()]
-        raise UsageError("these settings are wrong (see docs/reference/settings.md):\n" + "\n".join(lines)) from None
+        raise UsageError(
+            "these settings are wrong (see docs/reference/settings.md):\n" + "\n".join(lines)
+        ) from None
     except (SettingsError, ValueError) as problem:
         raise UsageError(f"the settings cannot be read: {problem}") from None
 

@@ -1,4 +1,4 @@
-"""The database of a command: the configured MongoDB, or the embedded one, started for as long as it is needed."""
+"""The database of a command: the configured MongoDB, or the embedded one for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from pydantic import SecretStr
 
 from fhirserver.cli.terminal import CommandFailed
 from fhirserver.settings import Settings
-from fhirserver.store.client import CannotStart
+from fhirserver.store.client import CannotStart, socket_uri
 from fhirserver.store.mongod import Mongod
+from fhirserver.store.mongod_home import running_socket
 
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Settings]:
     """The settings with the URI of a MongoDB that is there while the block runs.
 
-    The supervisor lives in a thread of its own, so that the caller's thread is free for anything that blocks.
+    A server that runs on the data folder lends its own. The supervisor lives in a thread of its own, so that the caller's thread is free for anything that blocks.
     """
     if settings.mongodb_uri is not None:
         yield settings
+        return
+    if (socket := running_socket(settings.data_dir)) is not None:
+        yield settings.model_copy(update={"mongodb_uri": SecretStr(socket_uri(str(socket)))})
         return
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="mongod supervisor", daemon=True)

@@ -96,7 +96,8 @@ class Loading:
         if len(self.failures) > SHOWN:
             note(f"... and {len(self.failures) - SHOWN:,} more (--failures FILE writes them all)")
         rate = self.stored / elapsed if elapsed else 0.0
-        say(f"{self.stored:,} resources stored in {duration(elapsed)} ({rate:,.0f}/s) from {len(self.files):,} files")
+        took = f"{duration(elapsed)} ({rate:,.0f}/s)"
+        say(f"{self.stored:,} resources stored in {took} from {len(self.files):,} files")
         if self.planner.known:
             say(f"{self.planner.known:,} created by an earlier run and not sent again (--again sends them)")
         if self.planner.skipped:

@@ -24,7 +24,7 @@ _STOP_SECONDS = 60.0
 
 @contextmanager
 def server(options: argparse.Namespace) -> Iterator[tuple[FhirClient, Settings]]:
-    """A client of the server that `options` (--server, --token and the database flags) name, and the settings."""
+    """A client of the server that `options` (--server, --token, database flags) name, and the settings."""
     settings, token = load_settings(options), read_token(options.token)
     client = FhirClient(options.server or settings.fhir_base, token=token)
     if client.is_there():
@@ -44,7 +44,17 @@ def _started(settings: Settings) -> Iterator[str]:
     note(f"no server runs at {settings.fhir_base}; starting one on {settings.data_dir}")
     variables = dict(environment(settings)) | {"FHIRSERVER_BASE_URL": ""}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fhirserver", "serve", "--host", "127.0.0.1", "--port", str(port), "--no-demo"],
+        [
+            sys.executable,
+            "-m",
+            "fhirserver",
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--no-demo",
+        ],
         env=os.environ | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

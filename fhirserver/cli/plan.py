@@ -43,8 +43,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A Bundle to POST. `digests`: for each label of a batch what identifies it where sending it again would double
-    it, else empty; for a transaction one, for all of it."""
+    """A Bundle to POST.
+
+    `digests`: for each label of a batch what identifies it where sending it again would double it, else empty;
+    for a transaction one, for all of it. `read`: bytes of the files read for it.
+    """
 
     atomic: bool
     body: bytes
@@ -62,9 +65,10 @@ class _Entry:
 
 @dataclass(slots=True)
 class Planner:
-    """Turns documents into requests. `done`: digests of earlier runs. `limit`: entries that the server takes at once.
+    """Turns documents into requests.
 
-    `skipped`: files without FHIR in them. `known`: resources that an earlier run has created.
+    `done`: digests of earlier runs. `limit`: entries that the server takes at once. `skipped`: files without
+    FHIR in them. `known`: resources that an earlier run has created.
     """
 
     done: frozenset[str] = frozenset()
@@ -99,7 +103,11 @@ class Planner:
         """The last request: what is still waiting."""
         if self._waiting:
             waiting, self._waiting, self._bytes = self._waiting, [], 0
-            body = b'{"resourceType":"Bundle","type":"batch","entry":[' + b",".join(e.text for e in waiting) + b"]}"
+            body = (
+                b'{"resourceType":"Bundle","type":"batch","entry":['
+                + b",".join(e.text for e in waiting)
+                + b"]}"
+            )
             labels, digests = tuple(e.label for e in waiting), tuple(e.digest for e in waiting)
             yield Request(False, body, labels, digests, self._taken())
 
@@ -129,29 +137,37 @@ class Planner:
             )
             return
         # entries refer to each other by addresses that only a transaction resolves
-        sent = [{**_only(entry, "fullUrl", "resource"), "request": _request(entry["resource"])} for _, entry in kept]
+        sent = [
+            {**_only(entry, "fullUrl", "resource"), "request": _request(entry["resource"])}
+            for _, entry in kept
+        ]
         text = dump_json({"resourceType": "Bundle", "type": "transaction", "entry": sent})
         yield from self._transaction(label, sent, text)
 
-    def _transaction(self, label: Label, entries: list[dict[str, Any]], text: bytes) -> Iterator[Request | Failure]:
+    def _transaction(
+        self, label: Label, entries: list[dict[str, Any]], text: bytes
+    ) -> Iterator[Request | Failure]:
         labels = tuple(_inside(label, n, entry) for n, entry in enumerate(entries))
-        digest = _digest(text) if any(_doubles(entry.get("request")) for entry in entries) else ""
+        digest = _digest(body) if any(_doubles(entry.get("request")) for entry in entries) else ""
         if len(entries) > self.limit:
-            yield Failure(
-                label, 0, f"a transaction of {len(entries)} entries is over the server's limit of {self.limit}; it is "
-                "not split, because it is all or nothing. Raise FHIRSERVER_LIMITS__BUNDLE_ENTRIES.", len(entries)
-            )  # fmt: skip
+            text = (
+                f"a transaction of {len(entries)} entries is over the server's limit of {self.limit}; it is not "
+                "split, because it is all or nothing. Raise FHIRSERVER_LIMITS__BUNDLE_ENTRIES."
+            )
+            yield Failure(label, 0, text, len(entries))
         elif digest in self.done:
             self.known += len(entries)
         elif entries:
-            yield Request(True, text, labels, (digest,), self._taken())
+            yield Request(True, body, labels, (digest,), self._taken())
 
     def _queue(self, entries: Iterable[_Entry]) -> Iterator[Request]:
         for entry in entries:
             if entry.digest in self.done:
                 self.known += 1
                 continue
-            if self._bytes + len(entry.text) > BATCH_BYTES or len(self._waiting) >= min(BATCH_ENTRIES, self.limit):
+            if self._bytes + len(entry.text) > BATCH_BYTES or len(self._waiting) >= min(
+                BATCH_ENTRIES, self.limit
+            ):
                 yield from self.flush()
             self._waiting.append(entry)
             self._bytes += len(entry.text)

@@ -12,9 +12,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int | None = None) -> None:
-    """Asks the kernel (Linux) to end this process with SIGTERM when the thread that started it ends.
+    """Asks the kernel (Linux) to send this process SIGTERM when the thread that started it ends.
 
-    `parent`: the process id of the parent; where it is no longer that, it has died already and so does this process.
+    `parent`: the parent's process id; where that is the parent no longer, this process ends at once.
     Elsewhere than on Linux nothing is asked.
     """
     if sys.platform != "linux":

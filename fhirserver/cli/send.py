@@ -68,7 +68,9 @@ def send(client: FhirClient, request: Request) -> Sent:
 def _entries(request: Request, reply: Reply) -> Sent:
     sent, answers = Sent(), reply.json().get("entry", [])
     if len(answers) != len(request.labels):
-        return Sent(failures=_all(request, reply.status, f"{len(answers)} answers to {len(request.labels)} entries"))
+        return Sent(
+            failures=_all(request, reply.status, f"{len(answers)} answers to {len(request.labels)} entries")
+        )
     for label, digest, answer in zip(request.labels, request.digests, answers, strict=True):
         response = answer.get("response", {})
         status = int(str(response.get("status", "0"))[:3])

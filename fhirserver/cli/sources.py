@@ -19,9 +19,10 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A JSON text. `source`: the file's name. `line`: its line in NDJSON. `read`: bytes of the file read for it.
+    """A JSON text.
 
-    `named`: the user named the file; what was found in a folder may be no FHIR at all and is then skipped.
+    `source`: the file's name. `line`: its line in NDJSON. `read`: bytes of the file read for it. `named`: the
+    user named the file; what was found in a folder may be no FHIR at all and is then skipped.
     """
 
     source: str
@@ -40,7 +41,7 @@ class Unreadable(Exception):
 
 
 def find(paths: list[str]) -> list[tuple[str, bool]]:
-    """The files to read, (name, named by the user), folders searched in order of names. Raises FileNotFoundError."""
+    """The files to read, as (name, named by the user). Raises FileNotFoundError."""
     found: list[tuple[str, bool]] = []
     for name in paths:
         path = Path(name)
@@ -66,7 +67,7 @@ def size(files: list[tuple[str, bool]]) -> int | None:
 
 
 def read(name: str, *, named: bool) -> Iterator[Document]:
-    """The documents of a file: its lines where it is NDJSON by name or by its first line. Raises Unreadable."""
+    """The documents of a file: its lines where name or first line say NDJSON. Raises Unreadable."""
     try:
         with Path(name).open("rb") if name != STDIN else sys.stdin.buffer as stored:
             yield from _documents(name, stored, named)

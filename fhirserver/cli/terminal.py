@@ -1,4 +1,4 @@
-"""What the commands write: results to stdout, everything else to stderr, a progress bar on a terminal only."""
+"""What the commands write: results to stdout, all else to stderr, a progress bar on a terminal only."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """How far a long command is. `total` is in the unit of `advance(work=...)`, such as bytes; None: unknown.
+    """How far a long command is. `total`: in the unit of `advance(work=...)`; None: unknown.
 
-    On a terminal one line that is drawn again, elsewhere a plain line every ten seconds. Safe to call from threads.
+    On a terminal one line that is drawn again, elsewhere a plain line every ten seconds. Threads may call it.
     """
 
     def __init__(self, what: str, total: int | None, stream: TextIO | None = None) -> None:
@@ -61,7 +61,9 @@ class Progress:
             now = time.monotonic()
             if now - self._drawn >= (0.1 if self.live else 10):
                 self._drawn = now
-                self._write(self.line(now - self.started), "\r" if self.live else "", "" if self.live else "\n")
+                self._write(
+                    self.line(now - self.started), "\r" if self.live else "", "" if self.live else "\n"
+                )
 
     def line(self, elapsed: float) -> str:
         """The line for `elapsed` seconds."""

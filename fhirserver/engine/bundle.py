@@ -33,7 +33,9 @@ _REQUEST_HEADERS = {
 }
 
 
-def unfold(bundle: JsonObject, router: Router, services: Services, headers: Mapping[str, str]) -> tuple[Interaction, ...]:
+def unfold(
+    bundle: JsonObject, router: Router, services: Services, headers: Mapping[str, str]
+) -> tuple[Interaction, ...]:
     """The interactions of a batch or transaction Bundle, in its order.
 
     Raises BadRequest naming the entry, TooLarge over the entry limit, Invalid where the Bundle breaks its definition.
@@ -41,7 +43,8 @@ def unfold(bundle: JsonObject, router: Router, services: Services, headers: Mapp
     entries = bundle.get("entry", [])
     if isinstance(entries, list) and len(entries) > services.settings.limits.bundle_entries:
         raise TooLarge(
-            f"A Bundle may have {services.settings.limits.bundle_entries} entries; send several.", code="bundle-too-large"
+            f"A Bundle may have {services.settings.limits.bundle_entries} entries; send several.",
+            code="bundle-too-large",
         )
     _check_envelope(bundle, services)
     interactions = []
@@ -59,7 +62,9 @@ def _check_envelope(bundle: JsonObject, services: Services) -> None:
     envelope = dict(bundle)
     if isinstance(bundle.get("entry"), list):
         envelope["entry"] = [
-            {key: value for key, value in entry.items() if key != "resource"} if isinstance(entry, dict) else entry
+            {key: value for key, value in entry.items() if key != "resource"}
+            if isinstance(entry, dict)
+            else entry
             for entry in bundle["entry"]
         ]
     issues = services.validator.validate(envelope, "Bundle")
@@ -67,22 +72,35 @@ def _check_envelope(bundle: JsonObject, services: Services) -> None:
         raise Invalid(issues=issues)
 
 
-def _unfold_entry(entry: JsonObject, router: Router, services: Services, headers: Mapping[str, str]) -> Interaction:
+def _unfold_entry(
+    entry: JsonObject, router: Router, services: Services, headers: Mapping[str, str]
+) -> Interaction:
     request = entry.get("request")
     if not isinstance(request, dict):
-        raise BadRequest("Each entry of a batch or transaction needs a request.", code="entry-request-missing")
+        raise BadRequest(
+            "Each entry of a batch or transaction needs a request.", code="entry-request-missing"
+        )
     url = request.get("url", "").removeprefix(services.settings.fhir_base)
     path, _, query = url.partition("?")
     if "://" in path:
-        raise BadRequest("The request's url must lie on this server; give it relative.", code="entry-url-foreign")
+        raise BadRequest(
+            "The request's url must lie on this server; give it relative.", code="entry-url-foreign"
+        )
     own = {name: request[key] for key, name in _REQUEST_HEADERS.items() if key in request}
     if "prefer" in headers:
         own["prefer"] = headers["prefer"]
     interaction = router.route(
-        request.get("method", ""), path, query, body=entry.get("resource"), headers=own, full_url=entry.get("fullUrl")
+        request.get("method", ""),
+        path,
+        query,
+        body=entry.get("resource"),
+        headers=own,
+        full_url=entry.get("fullUrl"),
     )
     if interaction.kind in (Kind.BATCH, Kind.CAPABILITIES):
-        raise BadRequest("A Bundle cannot hold another batch or transaction, nor metadata.", code="bundle-nested")
+        raise BadRequest(
+            "A Bundle cannot hold another batch or transaction, nor metadata.", code="bundle-nested"
+        )
     if interaction.kind is Kind.PATCH:
         return replace(interaction, body=patch_body(interaction.body))
     return interaction
@@ -92,7 +110,9 @@ def patch_body(resource: Any) -> Any:
     """The patch of an entry: Parameters as they are, a Binary of JSON Patch unpacked. Raises BadRequest."""
     if isinstance(resource, dict) and resource.get("resourceType") == "Binary":
         if resource.get("contentType", "").split(";")[0] != "application/json-patch+json":
-            raise BadRequest("A patch in a Binary has contentType application/json-patch+json.", code="patch-type")
+            raise BadRequest(
+                "A patch in a Binary has contentType application/json-patch+json.", code="patch-type"
+            )
         try:
             return parse_json(base64.b64decode(resource.get("data", ""), validate=True))
         except binascii.Error as error:
@@ -167,12 +187,15 @@ def _refuse(failures: Sequence[OutcomeError | None]) -> None:
 def _within(issue: Issue, where: str) -> Issue:
     """The issue as seen from the Bundle: `Patient.name` becomes `Bundle.entry[3].resource.name`."""
     inner = [expression.partition(".")[2] for expression in issue.expression]
-    return replace(issue, expression=tuple(f"{where}.{path}" if path else where for path in inner) or (where,))
+    return replace(
+        issue, expression=tuple(f"{where}.{path}" if path else where for path in inner) or (where,)
+    )
 
 
 def _at(error: OutcomeError, number: int) -> OutcomeError:
     return type(error)(
-        issues=[_within(issue, f"Bundle.entry[{number}]") for issue in error.issues], retry_after=error.retry_after
+        issues=[_within(issue, f"Bundle.entry[{number}]") for issue in error.issues],
+        retry_after=error.retry_after,
     )
 
 
@@ -201,7 +224,7 @@ def _check_identities(interactions: Sequence[Interaction]) -> None:
 
 
 def _known_urls(interactions: Sequence[Interaction]) -> dict[str, str]:
-    """fullUrl -> relative reference, for the entries whose id is settled before the database is asked."""
+    """FullUrl -> relative reference, for the entries whose id is settled before the database is asked."""
     return {
         interaction.full_url: f"{interaction.type}/{interaction.id}"
         for interaction in interactions
@@ -226,7 +249,9 @@ async def _resolve(
             await services.store.lock(lock_key(type, criteria))
             match = await match_one(type, criteria, permission, services)
             if match is not None and interaction.kind is Kind.CREATE:
-                resolved[number] = replace(interaction, kind=Kind.READ, id=match.id, body=None, headers={}, query=())
+                resolved[number] = replace(
+                    interaction, kind=Kind.READ, id=match.id, body=None, headers={}, query=()
+                )
             elif interaction.kind is Kind.UPDATE:
                 resolved[number] = _settle_update(interaction, match.id if match else None, services)
         except OutcomeError as error:
@@ -242,7 +267,8 @@ async def _resolve(
     if not matches:
         return tuple(resolved)
     return tuple(
-        replace(i, body=rewrite(i.body, matches)) if i.kind in (Kind.CREATE, Kind.UPDATE) else i for i in resolved
+        replace(i, body=rewrite(i.body, matches)) if i.kind in (Kind.CREATE, Kind.UPDATE) else i
+        for i in resolved
     )
 
 
@@ -273,7 +299,9 @@ async def _conditional_reference(text: str, permission: Permission, services: Se
     try:
         match = await match_one(type, parse_criteria(criteria, type), permission, services)
         if match is None:
-            raise PreconditionFailed("A conditional reference matches no resource.", code="reference-no-match")
+            raise PreconditionFailed(
+                "A conditional reference matches no resource.", code="reference-no-match"
+            )
     except OutcomeError as error:
         raise _at(error, number) from error
     return f"{type}/{match.id}"

@@ -5,9 +5,9 @@ Source: spec.openapis.org/oas/v3.1.0; statuses from hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from fhirserver import __version__
 from fhirserver.context import Kind
 from fhirserver.engine.routes import COMPARTMENTS, ROUTES, Route
 from fhirserver.operations import OPERATIONS
@@ -53,7 +53,7 @@ def openapi_document(services: Services) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "fhirserver",
-            "version": version("fhirserver"),
+            "version": __version__,
             "description": "FHIR R4 (4.0.1) REST API. GET /fhir/metadata lists the search parameters of every type.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -65,7 +65,9 @@ def openapi_document(services: Services) -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     names = {"{type}": "type", "{id}": "id", "{vid}": "vid", "{compartment}": "compartment"}
-    parameters = [{"$ref": f"#/components/parameters/{name}"} for mark, name in names.items() if mark in route.path]
+    parameters = [
+        {"$ref": f"#/components/parameters/{name}"} for mark, name in names.items() if mark in route.path
+    ]
     parameters += [{"$ref": "#/components/parameters/_format"}, {"$ref": "#/components/parameters/_pretty"}]
     if route.kind.value.startswith(("search", "history")):
         parameters.append({"$ref": "#/components/parameters/_count"})
@@ -91,7 +93,13 @@ def _called(name: str, stem: str, types: tuple[str, ...]) -> dict[str, Any]:
     operation = OPERATIONS[name]
     path: dict[str, Any] = {}
     for method in operation.methods:
-        line = Route(method, f"{stem}/${name}", Kind.OPERATION, operation.summary, "operation" if method == "POST" else None)
+        line = Route(
+            method,
+            f"{stem}/${name}",
+            Kind.OPERATION,
+            operation.summary,
+            "operation" if method == "POST" else None,
+        )
         described = _operation(line)
         described["operationId"] = f"operation-{name}-{stem.count('{')}-{method.lower()}"
         if types and "{type}" in stem:
@@ -129,7 +137,10 @@ def _responses(kind: Kind) -> dict[str, Any]:
 
 
 def _content(schema: str) -> dict[str, Any]:
-    return {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}, _XML: {"schema": {"type": "string"}}}
+    return {
+        _JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}},
+        _XML: {"schema": {"type": "string"}},
+    }
 
 
 _FORM = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -184,7 +195,10 @@ def _components(services: Services) -> dict[str, Any]:
         "parameters": {parameter["name"]: parameter for parameter in parameters},
         "responses": {
             "Resource": {"description": "A resource", "content": _content("Resource")},
-            "OperationOutcome": {"description": "What was wrong, and how to fix it", "content": _content("OperationOutcome")},
+            "OperationOutcome": {
+                "description": "What was wrong, and how to fix it",
+                "content": _content("OperationOutcome"),
+            },
         },
         "schemas": {
             "Resource": {

@@ -31,9 +31,7 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
         cursor=cursor,
         permission=permission,
     )
-    links = page_links(
-        services.settings.fhir_base, below_base(interaction), pairs, cursor, next=found.next
-    )
+    links = page_links(services.settings.fhir_base, below_base(interaction), pairs, cursor, next=found.next)
     entries = tuple(Entry(version, "") for version in found.versions)
     return Result(200, page=Page("history", entries, found.total, links))
 

@@ -139,7 +139,13 @@ class Elements:
 
     def rules(self, path: str) -> tuple[Rule, ...]:
         """The invariants declared on a type or element itself, without those of its base or data type."""
-        return tuple(self._rule(key, path) for key in self._placed.get(path, "").split())
+        return tuple(self.rule(key, path) for key in self._placed.get(path, "").split())
+
+    def rule(self, key: str, path: str = "") -> Rule:
+        """The invariant with this key; `path` chooses where R4 uses a key twice ("inv-1")."""
+        meanings = self._rules[key]
+        _, severity, expression, human = next((m for m in meanings if m[0] == path), meanings[0])
+        return Rule(key, severity, expression, human)
 
     def all_rules(self) -> dict[str, tuple[Rule, ...]]:
         """Every invariant of R4 by the path it stands at."""
@@ -151,11 +157,6 @@ class Elements:
             for name, (type_kind, _, abstract) in self._types.items()
             if type_kind == kind and not abstract
         ]
-
-    def _rule(self, key: str, path: str) -> Rule:
-        meanings = self._rules[key]
-        _, severity, expression, human = next((m for m in meanings if m[0] == path), meanings[0])
-        return Rule(key, severity, expression, human)
 
     def _expanded(self, path: str) -> list[tuple[str, list[str]]]:
         rows: list[tuple[str, list[str]]] = []

@@ -87,7 +87,7 @@ def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         written = orjson.dumps(value)
     except TypeError:  # orjson writes less depth than it reads
         _refuse(data, "json-depth", max_depth)
-    if written.count(b"{") + written.count(b"[") > max_depth and _is_deeper(value, max_depth):
+    if written.count(b"{") + written.count(b"[") > max_depth and is_deeper(value, max_depth):
         _refuse(data, "json-depth", max_depth)
     _refuse_oddities(data, value, max_depth)
     if written == data or written.translate(None, b" ") == data.translate(None, _WHITESPACE):
@@ -193,7 +193,7 @@ def _fragment(value: Any) -> orjson.Fragment:
     raise TypeError(f"JSON cannot hold {type(value).__name__}")
 
 
-def _is_deeper(value: Any, limit: int) -> bool:
+def is_deeper(value: Any, limit: int) -> bool:
     """True when more than `limit` objects and arrays stand inside each other."""
     level = [value] if type(value) in _CONTAINERS else []
     for _ in range(limit):

@@ -126,20 +126,21 @@ async def _attempt(
 
 
 async def _commit(session: AsyncClientSession) -> None:
+    error: PyMongoError | None = None
     for pause in _pauses(_COMMITS):
         try:
             await session.commit_transaction()
-        except PyMongoError as error:
-            if not error.has_error_label(_UNKNOWN):
+        except PyMongoError as failure:
+            if not failure.has_error_label(_UNKNOWN):
                 raise
-            last = error
+            error = failure
         else:
             return
         await asyncio.sleep(pause)
     raise unavailable(
         "The database did not say whether the transaction took effect; look before you send it again.",
         "commit-unknown",
-    ) from last
+    ) from error
 
 
 def is_transient(error: BaseException) -> bool:

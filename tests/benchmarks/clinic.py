@@ -1,9 +1,9 @@
 """Generated clinics: a world of blocks, each the same mixture, all derived from one seed.
 
 A block is one unit of a clinic with 250 patients, five practitioners and everything between them; blocks
-share only the common vocabulary. A world of 16,000 patients is the world of 1,000 sixteen times with other names,
-so a search for one patient, one practitioner or one rare diagnosis finds equally much at each size, and a search
-for a common code finds sixteen times as much. Any block is made alone, without the others.
+share only the common vocabulary. A world of 16,000 patients is the world of 1,000 sixteen times with other
+names, so a search for one patient, one practitioner or one rare diagnosis finds equally much at each size,
+and a search for a common code finds sixteen times as much. Any block is made alone, without the others.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ ICD = "http://hl7.org/fhir/sid/icd-10"
 TERMS = "http://terminology.hl7.org/CodeSystem"
 
 _GIVEN = (
-    "Ana Maria João José Antônio Francisca Carlos Paulo Pedro Lucas Luiz Marcos Adriana Juliana Márcia "
-    "Fernanda Patrícia Aline Sandra Camila Amanda Bruna Jéssica Letícia Júlia Luciana Vanessa Mariana Gabriel Rafael "
-    "Daniel Marcelo Bruno Eduardo Felipe Rodrigo Manoel Mateus André Fernando Fábio Leonardo Gustavo Guilherme"
+    "Ana Maria João José Antônio Francisca Carlos Paulo Pedro Lucas Luiz Marcos Adriana Juliana "
+    "Márcia Fernanda Patrícia Aline Sandra Camila Amanda Bruna Jéssica Letícia Júlia Luciana Vanessa "
+    "Mariana Gabriel Rafael Daniel Marcelo Bruno Eduardo Felipe Rodrigo Manoel Mateus André Fernando "
+    "Fábio Leonardo Gustavo Guilherme"
 )
 _COMMON = "Silva Santos Oliveira Souza Rodrigues Ferreira Alves Pereira Lima Gomes Costa Ribeiro Martins"
 _SYLLABLES = "ba be bi ca co da de fa fe ga go la le li ma me mo na ne ni pa pe ra re ri sa se ta te va"

@@ -1,8 +1,8 @@
 """The R4 definitions and examples that tests and distillation read: npm's hl7.fhir.r4.examples@4.0.1 (CC0).
 
-`package_dir()` returns the folder with its JSON files: FHIR_R4_PACKAGE where set, else a copy under `.cache/` of
-the checkout, fetched once with `npm pack` (so from the registry that npm is configured for) and checked against
-the digest below. `python -m tests.kit.package` prints the folder.
+`package_dir()` returns the folder with its JSON files: FHIR_R4_PACKAGE where set, else a copy under `.cache/`
+of the checkout, fetched once with `npm pack` and checked against the digest below.
+`python -m tests.kit.package` prints the folder.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ def find_package(cache: Path = CACHE) -> Path:
 def _fetch(cache: Path, home: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise PackageMissing(
-            f"{NAME}@{VERSION} is needed: install npm, or set FHIR_R4_PACKAGE to the unpacked package's folder"
-        )
+        raise PackageMissing(f"{NAME}@{VERSION} is needed: install npm, or set FHIR_R4_PACKAGE to its folder")
     work = Path(tempfile.mkdtemp(prefix="package-", dir=cache))
     try:
         command = [npm, "pack", f"{NAME}@{VERSION}", "--silent", "--ignore-scripts"]
@@ -98,7 +96,7 @@ def _fetch(cache: Path, home: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path, sha512: str) -> None:
-    """Unpacks `archive` (.tgz) into `folder` if its digest is `sha512` (base64), else raises PackageDamaged."""
+    """Unpacks `archive` (.tgz) into `folder`; raises PackageDamaged if its digest is not `sha512`."""
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if digest != sha512:
         raise PackageDamaged(f"{archive.name}: sha-512 is {digest}, pinned is {sha512}")

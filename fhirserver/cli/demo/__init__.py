@@ -1,8 +1,8 @@
 """The demo clinic: a synthetic, Brazilian, believable data set for a new server.
 
 `build(seed, today)` is pure: the same seed and date give the same Bundles. Every resource is written
-by PUT under a fixed id, so that loading again (after an interruption, for instance) doubles nothing. Nobody in
-it exists: all CPF start with 999 and all CNS with 700, with right check digits.
+by PUT under a fixed id, so that loading again (after an interruption, say) doubles nothing. Nobody in it
+exists: all CPF start with 999 and all CNS with 700, with right check digits.
 """
 
 from __future__ import annotations
