@@ -67,7 +67,7 @@ def _interval(text: str) -> tuple[int, int]:
 
 
 def test_the_bounds_added_for_narrow_intervals_change_no_answer() -> None:
-    """Every prefix, against intervals up to NARROW around the search interval, on a coarse grid of the edges."""
+    """Every prefix, against intervals up to NARROW around the search interval, on a grid of the edges."""
     step = NARROW // 4
     for prefix, width in itertools.product(PREFIXES, (1, step, 3 * NARROW)):
         lo, hi = 40 * NARROW, 40 * NARROW + width
