@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 from uuid import uuid4
 
 from fhirserver.context import Agent, Permission
+from fhirserver.outcome import BadRequest
 from fhirserver.r4.definitions import Definitions
 from fhirserver.search.index import Indexer
 from fhirserver.search.query import SearchQuery, parse_query
@@ -139,3 +140,17 @@ def corpus_of(uri: str, *resources: dict[str, Any]) -> Iterator[Corpus]:
         yield corpus
     finally:
         corpus.close()
+
+
+def url_of(type: str, *pairs: tuple[str, str]) -> str:
+    """The URL of a search with these pairs, percent-encoded."""
+    return f"{type}?{urlencode(pairs)}"
+
+
+def refused(corpus: Corpus, type: str, *pairs: tuple[str, str]) -> str:
+    """The error code of a search that is refused; "" where it is not."""
+    try:
+        corpus.find(url_of(type, *pairs))
+    except BadRequest as error:
+        return error.issues[0].code
+    return ""
