@@ -179,7 +179,9 @@ async def build(settings: Settings) -> Application:
             return ["the database does not answer"]
         return [f"index missing: {name}" for name in missing]
 
-    front.site = build_site(ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs)
+    front.site = build_site(
+        ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
+    )
     tasks = [asyncio.create_task(_follow(base, front, own))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
