@@ -4,7 +4,7 @@ Reads tables/elements.json: `types` name -> [kind, base, abstract]; `primitives`
 `rules` invariant key -> [path, severity, expression, human] (path "" where the key has one meaning);
 `placed` path -> keys of the invariants declared there; `children` path -> rows [name, "min..max", types,
 flags, binding, content reference], where a leading string stands for the rows of that path. Flags: s
-summary, m modifier, a XML attribute, x XHTML. Source: hl7.org/fhir/R4/elementdefinition.html
+summary, m modifier, a XML attribute. Source: hl7.org/fhir/R4/elementdefinition.html
 """
 
 from __future__ import annotations
@@ -120,11 +120,17 @@ class Elements:
     def element(self, path: str) -> Element:
         """The element at a path of the definitions, "Patient.contact.name"; KeyError if there is none."""
         parent, _, name = path.rpartition(".")
+        if not parent:
+            raise KeyError(path)
         name = name.removesuffix("[x]")
         for element in self.children(parent):
             if element.name == name:
                 return element
         raise KeyError(path)
+
+    def paths(self) -> tuple[str, ...]:
+        """Every type and backbone element that has children."""
+        return tuple(self._rows)
 
     def is_primitive(self, code: str) -> bool:
         """True for the type codes whose JSON value is no object: string, boolean, xhtml ..."""
@@ -191,7 +197,7 @@ class Elements:
             summary="s" in row[3],
             modifier="m" in row[3],
             xml_attribute="a" in row[3],
-            xhtml="x" in row[3],
+            xhtml=any(type_ref.code == "xhtml" for type_ref in types),
             binding=Binding(strength, _canonical(value_set)) if strength else None,
         )
 

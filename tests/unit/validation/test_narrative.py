@@ -64,7 +64,7 @@ def test_entities_are_not_expanded() -> None:
     [
         "a &amp; b &lt; c &#160; ç",
         "<h1>a</h1><p id='x' class='y' title='z &quot;' dir='ltr'>a<br/>b</p><hr/>",
-        "<table border='1'><thead><tr><th colspan='2'>a</th></tr></thead><tbody><tr><td/></tr></tbody></table>",
+        "<table border='1'><thead><tr><th colspan='2'>a</th></tr></thead><tr><td/></tr></table>",
         "<ul><li>a <b>b</b> <i>c</i></li></ul><dl><dt>d</dt><dd>e</dd></dl>",
         "<a name='x'>a</a><a href='Patient/1'>b</a><a href='tel:+5511'>c</a><a href='?a=b:c'>d</a>",
         "<p style='color: red; background-image: url(data:image/png;base64,YQ==)'>a</p>",
