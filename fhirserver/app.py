@@ -35,7 +35,7 @@ from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.client import Client
-from fhirserver.store.compile import compile_restriction
+from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import signing_key
 from fhirserver.store.migrate import migrate
@@ -105,7 +105,7 @@ class Foundation:
             tenant=settings.tenant,
             indexer=indexer,
             clock=now,
-            compile=compile_restriction,
+            compile=restriction_compiler(settings.tenant),
             on_batch=self.metrics.on_batch,
         )
         searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
@@ -239,7 +239,8 @@ async def reindex(
 ) -> int:
     """Index everything (or `types`) again, for `fhirserver reindex`; the number of resources done.
 
-    Waits first until every running worker has taken up the present parameters. Raises OutcomeError, CannotStart.
+    Waits first until every running worker has taken up the present parameters. Raises OutcomeError,
+    CannotStart.
     """
     base = await lay(settings)
     database = base.client[settings.database]

@@ -151,7 +151,8 @@ async def run_transaction(engine: Engine, exchange: Exchange) -> tuple[Result, .
         resolved = await _resolve(plain, permissions, bound)
         return await _run_phases(engine, resolved, permissions, bound)
 
-    return await services.store.transaction(work)
+    written = {i.type for i in plain if i.type and i.method != "GET"}
+    return await services.store.transaction(work, types=written)
 
 
 def _with_id(interaction: Interaction, services: Services) -> Interaction:

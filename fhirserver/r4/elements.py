@@ -1,10 +1,10 @@
 """The elements of every R4 type: children, cardinality, types, bindings, invariants.
 
 Reads tables/elements.json: `types` name -> [kind, base, abstract]; `primitives` name -> regular expression;
-`rules` invariant key -> [path, severity, expression, human] (path "" where the key has one meaning); `placed`
-path -> keys of the invariants declared there; `children` path -> rows [name, "min..max", types, flags, binding,
-content reference], where a leading string stands for the rows of that path. Flags: s summary, m modifier,
-a XML attribute, x XHTML. Source: hl7.org/fhir/R4/elementdefinition.html
+`rules` invariant key -> [path, severity, expression, human] (path "" where the key has one meaning);
+`placed` path -> keys of the invariants declared there; `children` path -> rows [name, "min..max", types,
+flags, binding, content reference], where a leading string stands for the rows of that path. Flags: s
+summary, m modifier, a XML attribute, x XHTML. Source: hl7.org/fhir/R4/elementdefinition.html
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ class Rule:
 class Element:
     """One child element of a type or backbone element.
 
-    `id`: its path in the definitions. `name`: without [x]. `max`: None is unbounded. `json_names`: JSON property
-    -> type code, one for each type of a choice. `path`: where its own children are listed: "Patient.contact", the
-    resolved content reference, or the name of its data type; empty for a choice, a primitive, a nested resource.
+    `id`: its path in the definitions. `name`: without [x]. `max`: None is unbounded. `json_names`: JSON
+    property -> type code, one for each type of a choice. `path`: where its own children are listed:
+    "Patient.contact", the resolved content reference, or the name of its data type; empty for a choice, a
+    primitive, a nested resource.
     """
 
     id: str
@@ -104,8 +105,8 @@ class Elements:
     def children(self, path: str) -> tuple[Element, ...]:
         """The children of a type or backbone element in the order of the definition, inherited ones first.
 
-        `path`: "Patient", "HumanName", "Patient.contact"; a content reference is followed. Raises KeyError for a
-        path that has no children.
+        `path`: "Patient", "HumanName", "Patient.contact"; a content reference is followed. Raises KeyError
+        for a path that has no children.
         """
         found = self._children.get(path)
         if found is None:
