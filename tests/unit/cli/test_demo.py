@@ -10,6 +10,8 @@ import pytest
 
 from fhirserver.cli.demo import ENTRIES, SEED, build
 from fhirserver.cli.demo.record import TZ
+from fhirserver.r4.elements import Elements
+from fhirserver.validation import Validator
 from tests.unit.cli.test_identifiers import cns_is_valid, cpf_is_valid
 
 TODAY = dt.date(2026, 11, 25)
@@ -151,3 +153,10 @@ def test_totals_are_the_sums_of_their_items(resources: list[Json]) -> None:
         granted = sum(item["adjudication"][1]["amount"]["value"] for item in response["item"])
         assert response["payment"]["amount"]["value"] == pytest.approx(granted)
         assert len(response["item"]) == len(claims[response["request"]["reference"]]["item"])
+
+
+def test_every_resource_is_valid_r4(resources: list[Json]) -> None:
+    validator = Validator(Elements.load())
+    issues = [issue for resource in resources for issue in validator.validate(resource)]
+    assert issues == []
+    assert validator.validate({**resources[0], "unknown": 1}) != []

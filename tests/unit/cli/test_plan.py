@@ -61,9 +61,9 @@ def test_batches_hold_a_hundred_entries() -> None:
 def test_a_transaction_is_sent_as_it_came() -> None:
     request = b'{"method":"DELETE","url":"Patient/a"}'
     text = b'{"resourceType":"Bundle","type":"transaction","entry":[{"request":' + request + b"}]}"
-    (request,) = plan(text)
-    assert isinstance(request, Request)
-    assert (request.atomic, request.body) == (True, text)
+    (sent_on,) = plan(text)
+    assert isinstance(sent_on, Request)
+    assert (sent_on.atomic, sent_on.body) == (True, text)
 
 
 def test_a_transaction_over_the_limit_is_reported_and_not_split() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from fhirserver.cli.reference import PAGES
 from fhirserver.settings import Limits, Settings
 
