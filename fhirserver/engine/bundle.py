@@ -196,10 +196,11 @@ def _within(issue: Issue, where: str) -> Issue:
 
 
 def _at(error: OutcomeError, number: int) -> OutcomeError:
-    return type(error)(
-        issues=[_within(issue, f"Bundle.entry[{number}]") for issue in error.issues],
-        retry_after=error.retry_after,
-    )
+    """The error as one of entry `number`. Keeps its cause, by which the store knows what can be run again."""
+    issues = [_within(issue, f"Bundle.entry[{number}]") for issue in error.issues]
+    placed = type(error)(issues=issues, retry_after=error.retry_after)
+    placed.__cause__ = error
+    return placed
 
 
 def _check_identities(interactions: Sequence[Interaction]) -> None:
