@@ -30,6 +30,7 @@ MAX_DEPTH = 64
 MAX_KEY = 256  # characters of a property name; the longest of R4 has 42
 MAX_NUMBER = 64  # characters of a number
 MAX_EXPONENT = 308  # what a double can hold; also keeps arithmetic on a Decimal cheap
+MAX_VALUES = 1_000_000  # commas and brackets; twice as many as 10 MiB of dense clinical data have
 MAX_NULLS = 1000  # nulls in one array; R4 only knows them as placeholders beside primitive extensions
 
 _WHITESPACE = b" \t\r\n"
@@ -71,14 +72,17 @@ class ExactDecimal(Decimal):
         return ExactDecimal, (self.text,)
 
 
-def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES) -> Any:
     """The value that the JSON text `data` (UTF-8) holds.
 
     Numbers are int or float where these are written out again as they came, else ExactDecimal. Raises
     BadRequest with one of the codes json-empty, json-encoding, json-syntax, json-duplicate-key, json-depth
     (more than `max_depth` objects and arrays inside each other), json-number, json-control-character,
-    json-key, json-nulls; the words name line and column and repeat nothing of the text.
+    json-key, json-nulls, json-values (about `max_values` values); the words name line and column and repeat
+    nothing of the text.
     """
+    if len(data) > max_values and data.count(b",") + data.count(b"{") + data.count(b"[") > max_values:
+        raise _bad_request("json-values")
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -154,6 +158,7 @@ _WORDS = {
     "json-number": f"A number is out of range or longer than {MAX_NUMBER} characters.",
     "json-control-character": "A string has a control character that is not tab, line feed, carriage return.",
     "json-key": f"A property name is longer than {MAX_KEY} characters.",
+    "json-values": "The body has too many values; send it in parts.",
     "json-nulls": f"An array has more than {MAX_NULLS} nulls.",
 }
 
@@ -308,6 +313,6 @@ def _locate(text: str, code: str, max_depth: int) -> int:
 
 def _bad_request(code: str, line: int | None = None, column: int | None = None) -> BadRequest:
     where = "" if line is None else f" Line {line}, column {column}."
-    too_much = code in ("json-depth", "json-key", "json-nulls")
+    too_much = code in ("json-depth", "json-key", "json-nulls", "json-values")
     issue_code = IssueCode.TOO_LONG if too_much else IssueCode.INVALID
     return BadRequest(_WORDS[code] + where, code=code, issue_code=issue_code)
