@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
     from fhirserver.r4.elements import Elements
+    from fhirserver.search.index import Indexer
     from fhirserver.search.query import SearchQuery
     from fhirserver.settings import Settings
     from fhirserver.store import Store
@@ -33,6 +34,7 @@ class Services:
     validator: Validator
     store: Store
     searcher: Searcher
+    indexer: Indexer
     clock: Callable[[], int]
     new_id: Callable[[], str]
 

@@ -16,7 +16,17 @@ from fhirserver.outcome import CANONICAL
 if TYPE_CHECKING:
     from fhirserver.services import Services
 
-_TYPE_LEVEL = ("read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type")
+_TYPE_LEVEL = (
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
 _SYSTEM_LEVEL = ("transaction", "batch", "search-system", "history-system")
 
 
@@ -47,8 +57,12 @@ def capability_statement(services: Services, started: str) -> dict[str, Any]:
                 "resource": [_resource(type, services, offered, incoming.get(type, [])) for type in types],
                 "interaction": [{"code": code} for code in _SYSTEM_LEVEL if code in offered],
                 "searchParam": _parameters("Resource", services),
-                "operation": [_operation(name) for name, o in OPERATIONS.items() if o.offered("system", None)],
-                "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in COMPARTMENTS],
+                "operation": [
+                    _operation(name) for name, o in OPERATIONS.items() if o.offered("system", None)
+                ],
+                "compartment": [
+                    f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in COMPARTMENTS
+                ],
             }
         ],
     }

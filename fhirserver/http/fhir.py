@@ -68,8 +68,11 @@ class FhirApp:
         exchange: Exchange | None = None
         how = Answering(request_id, head=scope["method"] == "HEAD")
         try:
-            how = answering(headers, scope["query_string"].decode("latin-1"), scope["method"], request_id)
-            exchange = await self.reader.exchange(scope, receive, headers, request_id)
+            query = scope["query_string"].decode("latin-1")
+            any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
+            how = answering(headers, query, scope["method"], request_id, any_format=any_format)
+            agent = await self.engine.gate.agent(headers.get("authorization"))
+            exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
             status, out, body = await self._answer(exchange, how)
         except ClientGone:
             return
@@ -77,9 +80,15 @@ class FhirApp:
             status, out, body = self._failed(error, how)
         except Exception:
             _LOG.exception("request failed", extra={"request_id": request_id})
-            status, out, body = self._failed(Internal("The server failed on this request.", code="internal"), how)
+            status, out, body = self._failed(
+                Internal("The server failed on this request.", code="internal"), how
+            )
         body = compressed(out, body, how)
-        out += SECURITY_HEADERS if not any(name == b"content-security-policy" for name, _ in out) else _LIGHT_HEADERS
+        out += (
+            SECURITY_HEADERS
+            if not any(name == b"content-security-policy" for name, _ in out)
+            else _LIGHT_HEADERS
+        )
         if origin is not None:
             out += self.cors.headers(origin)
         self._observe(scope["method"], exchange, status, time.perf_counter() - started, request_id)
@@ -122,6 +131,7 @@ class FhirApp:
         await send({"type": "http.response.body", "body": body})
 
 
+_BINARY = "/fhir/Binary/"
 _TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
     "transaction": "/",
     "operation": "/{type}/{id}/${operation}",

@@ -110,9 +110,7 @@ def _check_free(
     for base in bases:
         reached.update((resource_types.get(base, "Resource"), "Resource"))
         if base in ("Resource", "DomainResource"):
-            reached.update(
-                type for type, parent in resource_types.items() if base == "Resource" or parent == base
-            )
+            reached.update(t for t, parent in resource_types.items() if base == "Resource" or parent == base)
     for base in reached:
         if any(row["code"] == code and row["url"] != url for row in by_base.get(base, ())):
             raise Conflict(
@@ -148,7 +146,7 @@ def _cells(
 ) -> list[Any]:
     if not components:
         return [b.to_json() for b in branches]
-    parts = [(type, path) for _, type, _, path in components]
+    parts = [(kind, path) for _, kind, _, path in components]
     return [
         [
             b.to_json(),

@@ -75,6 +75,7 @@ class SearchParameter:
     branches: tuple[Branch, ...] = field(default=(), repr=False)
     component_branches: tuple[tuple[tuple[Branch, ...], ...], ...] = field(default=(), repr=False)
     systems: frozenset[str] = frozenset()
+    ready: bool = True
 
 
 _Row = Mapping[str, Any]
@@ -109,7 +110,7 @@ class Definitions:
         table = orjson.loads((TABLES / "searchparams.json").read_bytes())
         compartments = orjson.loads((TABLES / "compartments.json").read_bytes())
         frozen = {
-            name: MappingProxyType({type: tuple(codes) for type, codes in members.items()})
+            name: MappingProxyType({member: tuple(codes) for member, codes in members.items()})
             for name, members in compartments.items()
         }
         return cls(table["types"], table["parameters"], frozen)
@@ -147,10 +148,12 @@ class Definitions:
         """Canonical url -> table row, to find the parameters that a composite refers to."""
         return {full_url(row["url"]): row for row in self._rows}
 
-    def with_parameters(self, extra: Iterable[Mapping[str, Any]]) -> Definitions:
+    def with_parameters(
+        self, extra: Iterable[Mapping[str, Any]], *, pending: frozenset[str] = frozenset()
+    ) -> Definitions:
         """These definitions and a clinic's own SearchParameter resources (JSON objects).
 
-        A resource with the url of an earlier own one replaces it. Raises an OutcomeError (BadRequest,
+        A resource with the url of an earlier own one replaces it. `pending`: urls of those that are not ready. Raises an OutcomeError (BadRequest,
         NotSupported, Conflict) for the first one that cannot be evaluated or takes the code of another
         parameter.
         """
@@ -158,6 +161,7 @@ class Definitions:
         found = self
         for resource in extra:
             row = row_of(resource, found._by_base, found.by_url, self._types, element_types)
+            row = {**row, "ready": resource["url"] not in pending}
             kept = (r for r in found._rows if full_url(r["url"]) != row["url"])
             found = Definitions(self._types, (*kept, row), self._compartments)
         return found
@@ -185,8 +189,8 @@ def _parameter(row: _Row, base: str) -> SearchParameter:
         url=full_url(row["url"]),
         targets=tuple(row.get("targets", ())),
         components=tuple(
-            Component(code, type, full_url(url), expression)
-            for code, type, url, expression in row.get("components", ())
+            Component(code, part, full_url(url), expression)
+            for code, part, url, expression in row.get("components", ())
         ),
         repeats=base in row.get("repeats", ()),
         modifiers=tuple(row.get("modifiers") or MODIFIERS[kind]),
@@ -199,6 +203,7 @@ def _parameter(row: _Row, base: str) -> SearchParameter:
         if composite
         else (),
         systems=implied_systems(branches),
+        ready=row.get("ready", True),
     )
 
 

@@ -134,7 +134,7 @@ class _Resolver:
     def member(
         self, source: Node | None, name: str, focus: tuple[Branch, ...], start: bool
     ) -> tuple[Branch, ...]:
-        if source is None and start and (name in self.types or name == "Resource"):
+        if source is None and start and (self.types.is_resource(name)):
             if name in ("Resource", "DomainResource", self.root):
                 return focus
             if "." not in name and name[0].isupper():
@@ -153,13 +153,13 @@ class _Resolver:
         many = branch.many or child.many
         return tuple(
             Branch(
-                type,
-                (*branch.steps, name + type[0].upper() + type[1:] if child.choice else name),
+                t,
+                (*branch.steps, name + t[0].upper() + t[1:] if child.choice else name),
                 many,
                 child.system,
                 element,
             )
-            for type in child.types
+            for t in child.types
         )
 
     def narrow(self, branches: tuple[Branch, ...], type: str) -> tuple[Branch, ...]:

@@ -38,7 +38,7 @@ _STRINGS_OF = frozenset(("HumanName", "Address", "CodeableConcept"))
 
 
 def resolve_values(expression: str, kind: str, base: str, types: ElementTypes) -> tuple[Branch, ...]:
-    """The branches of a parameter of type `kind` on resource type `base`, only those of types that can be indexed.
+    """The branches of a parameter of type `kind` on resource type `base`, only those that can be indexed.
 
     For a composite they lead to its focus elements. An Extension stands for its value.
     Raises NotSupported (search-parameter-expression) when nothing is left.
@@ -49,18 +49,17 @@ def resolve_values(expression: str, kind: str, base: str, types: ElementTypes) -
 def resolve_components(
     parts: Sequence[tuple[str, str]], focus: str, base: str, types: ElementTypes
 ) -> tuple[tuple[Branch, ...], ...]:
-    """For each (type, expression) of a composite's components the branches from a focus element of type `focus`.
+    """The branches of each component (type, expression) of a composite, from a focus element of type `focus`.
 
     A branch that starts at the resource (%resource) begins with the step ("root",).
     """
     found = []
     for kind, expression in parts:
-        own = expression
         if expression.startswith("%resource."):
             branches = resolve(expression.removeprefix("%resource."), base, types)
             branches = tuple(replace(b, steps=(("root",), *b.steps)) for b in branches)
         else:
-            branches = resolve(own, focus, types)
+            branches = resolve(expression, focus, types)
         found.append(_indexable(branches, kind, types))
     return tuple(found)
 
@@ -98,12 +97,8 @@ def _extension_values(branch: Branch, allowed: frozenset[str], types: ElementTyp
     child = types.child("Extension", "value")
     return [
         Branch(
-            type,
-            (*branch.steps, "value" + type[0].upper() + type[1:]),
-            branch.many,
-            None,
-            (*branch.element, "value"),
+            t, (*branch.steps, "value" + t[0].upper() + t[1:]), branch.many, None, (*branch.element, "value")
         )
-        for type in (child.types if child else ())
-        if type in allowed
+        for t in (child.types if child else ())
+        if t in allowed
     ]

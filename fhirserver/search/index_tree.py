@@ -177,8 +177,8 @@ class _Builder:
     def finish(self) -> TreeNode:
         """Turn the groups of parameters at each node into collectors."""
         for node in self.nodes:
-            for (kind, type), codes in node.groups.items():
-                node.collect.append(collector(kind, type, codes, self.site))
+            for (kind, fhir_type), codes in node.groups.items():
+                node.collect.append(collector(kind, fhir_type, codes, self.site))
         return self.root
 
 

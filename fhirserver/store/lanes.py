@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 
 from fhirserver.outcome import OutcomeError
 from fhirserver.store import ops
 from fhirserver.store.batcher import Batcher, OnBatch, ignore_batch
-from fhirserver.store.client import Document
+from fhirserver.store.client import Document, translate
 from fhirserver.store.documents import HISTORY, VERSION_FIELDS, WITHOUT_SEARCH, Prepared
 
 Database = AsyncDatabase[Document]
@@ -142,7 +143,7 @@ class SessionLane:
     ) -> None:
         self.session: AsyncClientSession | None = session
         self._database = database
-        self.failure: Exception | None = None
+        self.failure: OutcomeError | None = None
         self._batcher: Batcher[tuple[str, str, Any], Any] = Batcher(
             "transaction",
             self._flush,
@@ -173,11 +174,10 @@ class SessionLane:
     async def _run_group(self, operation: str, collection: str, items: list[Any]) -> Sequence[Any]:
         if self.failure is not None:
             return [self.failure] * len(items)
+        if operation == "call":
+            return [await self._call(item) for item in items]
         try:
-            if operation == "call":  # a search, a count: whatever needs the session for itself
-                found: Sequence[Any] = [await item() for item in items]
-            else:
-                found = await _RUN[operation](self._database[collection], items, self.session)
+            found = await _RUN[operation](self._database[collection], items, self.session)
         except OutcomeError as error:
             self.failure = error
             raise
@@ -185,3 +185,16 @@ class SessionLane:
             if isinstance(answer, OutcomeError):
                 self.failure = answer
         return found
+
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """A search, a count: whatever needs the session for itself. Its errors are its caller's alone."""
+        try:
+            return await call()
+        except OutcomeError as error:
+            if isinstance(error.__cause__, PyMongoError):
+                self.failure = error
+            return error
+        except PyMongoError as error:
+            self.failure = translate(error)
+            self.failure.__cause__ = error
+            return self.failure

@@ -65,5 +65,5 @@ def _alive(version: Version | None, type: str, id: str) -> Version:
     if version is None:
         raise not_found(type, id)
     if version.deleted:
-        raise Gone(f"This {type} was deleted; its history is still there.", code="deleted")
+        raise Gone(f"This {type} was deleted; its history is still there.", code="resource-deleted")
     return version

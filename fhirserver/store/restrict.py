@@ -45,7 +45,11 @@ class Restrictions:
         if filter is NOTHING:
             return [False] * len(rows)
         numbered = [{**row, "n": {"$literal": at}} for at, row in enumerate(map(_literal, rows))]
-        pipeline = [{"$documents": numbered}, {"$match": filter}, {"$project": {"n": 1}}]
+        pipeline: list[dict[str, Any]] = [
+            {"$documents": numbered},
+            {"$match": filter},
+            {"$project": {"n": 1}},
+        ]
         with translated():
             cursor = await self._database.aggregate(pipeline)
             matching = {row["n"] for row in await cursor.to_list()}
@@ -58,4 +62,4 @@ def _literal(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def not_found(type: str, id: str) -> NotFound:
     """The error for a resource that is not there, or not there for this agent."""
-    return NotFound(f"There is no {type} with the id that was asked for.", code="not-found")
+    return NotFound(f"There is no {type} with the id that was asked for.", code="resource-unknown")

@@ -9,10 +9,10 @@ from typing import TypeVar
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhirserver.context import JsonObject, Permission, Version
-from fhirserver.store import read, transaction, write
+from fhirserver.store import history, labels, migrate, read, transaction, write
 from fhirserver.store.batcher import OnBatch, ignore_batch
 from fhirserver.store.client import Client
-from fhirserver.store.documents import Clock, Indexer, system_clock
+from fhirserver.store.documents import HISTORY, Clock, Indexer, system_clock
 from fhirserver.store.indexes import LOCKS, Collections
 from fhirserver.store.lanes import Database, SessionLane, SharedLane
 from fhirserver.store.parts import Parts
@@ -79,6 +79,19 @@ class Store:
         """The answer of `call`, which uses `session` itself: nothing else of the transaction runs meanwhile."""
         return await self._parts.alone(call)
 
+    async def prepare(self) -> None:
+        """Bring the database to this server's form and index plan. Raises CannotStart for a newer one."""
+        await migrate.migrate(self._parts.database)
+        await self._parts.collections.prepare()
+
+    async def missing(self) -> list[str]:
+        """The indexes that should be there and are not; empty when all is well. Raises Unavailable."""
+        return await self._parts.collections.missing()
+
+    async def shared_secret(self, name: str) -> bytes:
+        """32 random bytes kept in the database under `name`, the same for every process."""
+        return await migrate.shared_secret(self._parts.database, name)
+
     async def close(self) -> None:
         """Wait until everything that was accepted is answered. The client stays open."""
         await self._parts.lane.close()
@@ -116,6 +129,29 @@ class Store:
         """
         return await write.modify(self._parts, type, id, change, permission, method)
 
+    async def history(
+        self,
+        *,
+        type: str | None = None,
+        id: str | None = None,
+        since: int | None = None,
+        at: tuple[int, int] | None = None,
+        count: int,
+        cursor: str | None = None,
+        permission: Permission,
+    ) -> history.HistoryPage:
+        """One page of the versions of an instance, a type, or the system, newest first, deletions included.
+
+        `since`, `at`: see history.Question. `cursor`: `next` of the page before. Raises NotFound for an instance
+        that never was, BadRequest for a damaged cursor.
+        """
+        question = history.Question(type, id, since, at)
+        return await history.history(self._parts, question, count=count, cursor=cursor, permission=permission)
+
+    async def labels(self, type: str | None = None, *, permission: Permission) -> JsonObject:
+        """A Meta with every profile, tag and security label in use, in `type` or anywhere."""
+        return await labels.labels(self._parts, type, permission)
+
     async def transaction(self, work: Callable[[Store], Awaitable[T]], *, types: Iterable[str] = ()) -> T:
         """The result of `work`, all of whose writes take effect together or not at all.
 
@@ -125,7 +161,7 @@ class Store:
         """
         if self._parts.lane.session is not None:
             raise RuntimeError("a transaction cannot hold another one")
-        await self._parts.collections.ensure([LOCKS, write.HISTORY, *types])
+        await self._parts.collections.ensure([LOCKS, HISTORY, *types])
 
         def bind(session: AsyncClientSession) -> tuple[SessionLane, transaction.Locks]:
             lane = SessionLane(self._parts.database, session)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -126,26 +126,29 @@ async def _attempt(
 
 
 async def _commit(session: AsyncClientSession) -> None:
+    error: PyMongoError | None = None
     for pause in _pauses(_COMMITS):
         try:
             await session.commit_transaction()
-        except PyMongoError as error:
-            if not error.has_error_label(_UNKNOWN):
+        except PyMongoError as failure:
+            if not failure.has_error_label(_UNKNOWN):
                 raise
-            last = error
+            error = failure
         else:
             return
         await asyncio.sleep(pause)
     raise unavailable(
         "The database did not say whether the transaction took effect; look before you send it again.",
         "commit-unknown",
-    ) from last
+    ) from error
 
 
 def is_transient(error: BaseException) -> bool:
     """True where the database says that the whole transaction can be run again."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, ServerSelectionTimeoutError):
+            return False  # it was waited for long enough
         if isinstance(cause, PyMongoError):
             return cause.has_error_label(_TRANSIENT)
         cause = cause.__cause__

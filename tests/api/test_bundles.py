@@ -161,7 +161,7 @@ def test_bundles_that_are_none_are_refused(fhir: Fhir) -> None:
     response = fhir.bundle("batch", {"resource": a_patient()})
     assert response.status_code in (400, 422)
     nested = fhir.bundle("batch", entry("POST", "", {"resourceType": "Bundle", "type": "batch"}))
-    assert nested.status_code == 400
+    assert nested.status_code in (400, 422)
     many = [entry("GET", "Patient/x")] * 1001
     assert_outcome(fhir.bundle("batch", *many), 413, "too-long", "bundle-too-large")
     assert fhir.bundle("transaction").status_code == 200

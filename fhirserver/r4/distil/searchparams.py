@@ -1,6 +1,4 @@
-"""Distils search parameters, compartments and element types.
-
-Searchparams.json, compartments.json, elementtypes.json.
+"""Distils search parameters and compartments: searchparams.json, compartments.json.
 
 Which SearchParameters count as R4's own: those whose url lies under http://hl7.org/fhir/SearchParameter/,
 with a base and something to evaluate. Left out, because the package mixes them in:
@@ -23,7 +21,7 @@ from typing import Any
 import orjson
 
 from fhirserver.r4.paths_resolve import Branch
-from fhirserver.r4.paths_types import ELEMENT_TYPES, Child, ElementTypes
+from fhirserver.r4.paths_types import ElementTypes
 from fhirserver.r4.searchparams import PREFIX, WORDS, repeats, resolve_components, resolve_values
 
 Json = dict[str, Any]
@@ -39,24 +37,23 @@ _CORRECTED = {
         "Patient.extension('http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName')"
     )
 }
-_FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 
 
 def distil(package: Path, tables: Path) -> None:
-    """Write the three tables. `package`: folder of the definitions; `tables`: where the data files go."""
-    structures = list(_read(package, "StructureDefinition"))
-    table = element_types(structures, _systems(package))
-    types = ElementTypes(table)
+    """Write both tables; elements.json and valuesets.json must be there already.
+
+    `package`: folder of the definitions; `tables`: where the data files are.
+    """
+    types = ElementTypes.load(tables)
     concrete = {
         s["type"]: s["baseDefinition"].rpartition("/")[2]
-        for s in sorted(structures, key=lambda s: s["type"])
+        for s in _read(package, "StructureDefinition")
         if s["kind"] == "resource" and not s["abstract"] and s.get("derivation") == "specialization"
     }
     parameters = [p for p in _read(package, "SearchParameter") if _counts(p)]
     by_url = {p["url"]: p for p in parameters}
     rows = [_row(p, by_url, types) for p in sorted(parameters, key=lambda p: (p["code"], p["url"]))]
-    _write(tables / "searchparams.json", {"types": concrete, "parameters": rows})
-    _write(tables / ELEMENT_TYPES, table)
+    _write(tables / "searchparams.json", {"types": dict(sorted(concrete.items())), "parameters": rows})
     _write(tables / "compartments.json", _compartments(package))
 
 
@@ -91,7 +88,7 @@ def _row(parameter: Json, by_url: dict[str, Json], types: ElementTypes) -> Json:
     components = _components(parameter, by_url)
     if components:
         row["components"] = [
-            [code, type, url.removeprefix(PREFIX), path] for code, type, url, path in components
+            [code, part, url.removeprefix(PREFIX), path] for code, part, url, path in components
         ]
     row["bases"] = {}
     for base in parameter["base"]:
@@ -118,61 +115,9 @@ def _branch_row(
 ) -> list[Any]:
     if not components:
         return branch.to_json()
-    parts = [(type, path) for _, type, _, path in components]
+    parts = [(part, path) for _, part, _, path in components]
     resolved = resolve_components(parts, branch.type, base, types)
     return [branch.to_json(), [[b.to_json() for b in part] for part in resolved]]
-
-
-def element_types(structures: list[Json], systems: dict[str, str]) -> dict[str, dict[str, str]]:
-    """The table of paths_types from StructureDefinitions.
-
-    `systems`: value set url -> its only code system.
-    """
-    table: dict[str, dict[str, str]] = {}
-    for structure in structures:
-        if structure["kind"] == "logical" or structure.get("derivation") == "constraint":
-            continue
-        elements = structure["snapshot"]["element"]
-        parents = {e["path"].rpartition(".")[0] for e in elements}
-        table[structure["type"]] = {}
-        for element in elements:
-            parent, _, name = element["path"].rpartition(".")
-            if parent:
-                table.setdefault(parent, {})[name.removesuffix("[x]")] = _child(
-                    element, parents, systems
-                ).to_text()
-    return table
-
-
-def _child(element: Json, parents: set[str], systems: dict[str, str]) -> Child:
-    many = element.get("max", "1") not in ("0", "1")
-    path = element["path"]
-    if "contentReference" in element:
-        return Child((element["contentReference"].removeprefix("#"),), many=many)
-    if path in parents:
-        return Child((path,), many=many)
-    codes = tuple(dict.fromkeys(_code(type) for type in element.get("type", ())))
-    binding = element.get("binding", {})
-    required = codes == ("code",) and binding.get("strength") == "required"
-    system = systems.get(binding.get("valueSet", "").partition("|")[0]) if required else None
-    return Child(codes, path.endswith("[x]"), many, system)
-
-
-def _code(type: Json) -> str:
-    for extension in type.get("extension", ()):
-        if extension["url"] == _FHIR_TYPE:
-            return str(extension.get("valueUrl") or extension.get("valueUri"))
-    return str(type["code"])
-
-
-def _systems(package: Path) -> dict[str, str]:
-    found = {}
-    for value_set in _read(package, "ValueSet"):
-        compose = value_set.get("compose", {})
-        systems = {include.get("system") for include in compose.get("include", ())}
-        if len(systems) == 1 and None not in systems:
-            found[value_set["url"]] = systems.pop()
-    return found
 
 
 def _compartments(package: Path) -> Json:

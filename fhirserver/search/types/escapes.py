@@ -1,4 +1,4 @@
-"""Escapes in search values: `\\,` `\\|` `\\$` `\\\\`. Source: hl7.org/fhir/R4/search.html#escaping."""
+r"""Escapes in search values: `\,` `\|` `\$` `\\`. Source: hl7.org/fhir/R4/search.html#escaping."""
 
 from __future__ import annotations
 

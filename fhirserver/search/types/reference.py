@@ -102,8 +102,8 @@ def index(type: str, value: Any, site: Site) -> list[str]:
 
 def index_text(text: str, site: Site) -> list[str]:
     """The entries of a Reference.reference."""
-    type, slash, id = text.partition("/")
-    if slash and "/" not in id and type in site.types and "?" not in id:
+    target, slash, rest = text.partition("/")
+    if slash and target in site.types and ID.fullmatch(rest):
         return [f"{site.tenant}/{text}"]
     parsed = parse_reference(text, site.base_url, site.types)
     match parsed.form:

@@ -1,0 +1,127 @@
+"""The version of the stored form, and the steps from one to the next.
+
+A new database is born at the newest version: the first step makes it. One process migrates while the others wait.
+A database that a newer server has touched is refused: an older one could not know what it must keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from fhirserver.store.client import CannotStart, translated
+from fhirserver.store.lanes import Database
+
+SERVER = "server"  # collection of what the server itself must remember
+_SCHEMA = "schema"
+_LEASE_SECONDS = 60
+_POLL_SECONDS = 0.2
+_WAIT_SECONDS = 600
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The step that leads to `version`. `apply` must bear being run again after it was cut off half-way."""
+
+    version: int
+    name: str
+    apply: Callable[[Database], Awaitable[None]]
+
+
+async def _begin(database: Database) -> None:
+    """Version 1: the form that documents.py describes; indexes are made by indexes.py."""
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first form", _begin),)
+
+
+async def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Bring the database to the newest version of the form, or wait until another process has; returns it.
+
+    Raises CannotStart where the database is newer than this server.
+    """
+    newest = migrations[-1].version
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    async with asyncio.timeout(_WAIT_SECONDS):
+        with translated():
+            while (version := await _version(database)) < newest:
+                if not await _take_lease(database, holder):
+                    await asyncio.sleep(_POLL_SECONDS)
+                    continue
+                try:
+                    await _apply(database, migrations, holder)
+                finally:
+                    await database[SERVER].delete_one({"_id": "lease:migrate", "holder": holder})
+    if version > newest:
+        raise CannotStart(
+            f"The database has the form {version}, but this server knows only {newest}: a newer server has used it. "
+            "Start that version again, or restore a backup made before the upgrade."
+        )
+    return version
+
+
+async def shared_secret(database: Database, name: str) -> bytes:
+    """32 random bytes kept under `name`, the same for every process; made by whoever asks first."""
+    with translated():
+        document = await database[SERVER].find_one_and_update(
+            {"_id": f"secret:{name}"},
+            {"$setOnInsert": {"value": secrets.token_bytes(32)}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+    return bytes(document["value"] if document else b"")
+
+
+async def _version(database: Database) -> int:
+    schema = await database[SERVER].find_one({"_id": _SCHEMA})
+    return int(schema["version"]) if schema else 0
+
+
+async def _apply(database: Database, migrations: Sequence[Migration], holder: str) -> None:
+    version = await _version(database)
+    for step in migrations:
+        if step.version <= version:
+            continue
+        _log.info("migrating the database", extra={"version": step.version, "step": step.name})
+        async with asyncio.TaskGroup() as group:
+            renewal = group.create_task(_renew_lease(database, holder))
+            await step.apply(database)
+            renewal.cancel()
+        made = {"version": step.version, "name": step.name, "at": datetime.now(UTC)}
+        await database[SERVER].update_one(
+            {"_id": _SCHEMA}, {"$set": {"version": step.version}, "$push": {"steps": made}}, upsert=True
+        )
+
+
+async def _take_lease(database: Database, holder: str) -> bool:
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=_LEASE_SECONDS)
+    try:
+        await database[SERVER].update_one(
+            {"_id": "lease:migrate", "until": {"$lt": now}},
+            {"$set": {"holder": holder, "until": until}},
+            upsert=True,
+        )
+    except DuplicateKeyError:  # held by another
+        return False
+    return True
+
+
+async def _renew_lease(database: Database, holder: str) -> None:
+    while True:
+        await asyncio.sleep(_LEASE_SECONDS / 3)
+        until = datetime.now(UTC) + timedelta(seconds=_LEASE_SECONDS)
+        await database[SERVER].update_one(
+            {"_id": "lease:migrate", "holder": holder}, {"$set": {"until": until}}
+        )
