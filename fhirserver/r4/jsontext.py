@@ -36,6 +36,7 @@ MAX_NULLS = 1000  # nulls in one array; R4 only knows them as placeholders besid
 _WHITESPACE = b" \t\r\n"
 _WATCH_SIZE_FROM = 16 * 1024  # bytes; in shorter bodies long keys and many nulls cost nothing
 _EXPLAIN_UP_TO = 256 * 1024  # bytes; finding the line of a fault reads the text token by token
+_SUSPECT = re.compile(rb"\\(?:[bf]|u00)")
 _CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*+\\(?:[bf]|u00(?:0[0-8bBcCeEfF]|1))")
 _LONG_KEY = re.compile(rb'"(?=[^"]{%d})[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+:' % (MAX_KEY + 1))
 _TOKEN = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")([ \t\r\n]*+:)?|([-0-9][-+.0-9eE]*+)|([\[{])|([\]}])')
@@ -230,10 +231,8 @@ _CONTAINERS = frozenset((dict, list))
 
 
 def _refuse_oddities(data: bytes, value: Any, max_depth: int) -> None:
-    if b"\\" in data and (b"\\u00" in data or b"\\b" in data or b"\\f" in data):
-        found = _CONTROL.search(data)
-        if found:
-            _refuse(data, "json-control-character", max_depth, found.start())
+    if b"\\" in data and _SUSPECT.search(data) and (found := _CONTROL.search(data)):
+        _refuse(data, "json-control-character", max_depth, found.start())
     if len(data) < _WATCH_SIZE_FROM:
         return
     if found := _LONG_KEY.search(data):

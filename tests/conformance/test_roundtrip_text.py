@@ -79,7 +79,7 @@ def test_xml_and_back_is_the_same_resource(number: int) -> None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal to the last digit; narratives with a bare carriage return are equal if they mean the same as XML."""
+    """Equal to the last digit; narratives with a bare carriage return, if they mean the same as XML."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):

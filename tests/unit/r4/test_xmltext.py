@@ -74,7 +74,8 @@ CASES = [
         },
     ),
     (
-        f'<text><status value="generated"/>{DIV}a &amp; b &lt; &quot;c&quot;<br/><br /> <i>x</i></div></text>',  # noqa: E501
+        f'<text><status value="generated"/>{DIV}a &amp; b &lt; &quot;c&quot;<br/><br /> <i>x</i></div>'
+        "</text>",
         {
             "text": {
                 "status": "generated",
@@ -134,7 +135,8 @@ def test_decimal_keeps_its_text(text: str) -> None:
 
 def test_bundle_holds_resources() -> None:
     inside = (
-        '<type value="collection"/><entry><fullUrl value="urn:x"/><resource><Patient><id value="a"/></Patient>'  # noqa: E501
+        '<type value="collection"/><entry><fullUrl value="urn:x"/><resource><Patient><id value="a"/>'
+        "</Patient>"
         '</resource></entry><entry><resource><Binary><contentType value="a/b"/></Binary></resource></entry>'
     )
     bundle = read(inside, "Bundle")
@@ -163,7 +165,8 @@ def test_comments_and_instructions_and_schema_location_mean_nothing() -> None:
 def test_prefix_is_as_good_as_a_default_namespace() -> None:
     text = (
         '<f:Patient xmlns:f="http://hl7.org/fhir" xmlns:h="http://www.w3.org/1999/xhtml"><f:text>'
-        '<f:status value="generated"/><h:div><h:p class="x">a<!-- c -->b</h:p>tail</h:div></f:text></f:Patient>'  # noqa: E501
+        '<f:status value="generated"/><h:div><h:p class="x">a<!-- c -->b</h:p>tail</h:div>'
+        "</f:text></f:Patient>"
     )
     assert (
         parse_xml(text.encode(), ELEMENTS)["text"]["div"] == f'{DIV}<p class="x">a<!-- c -->b</p>tail</div>'
@@ -173,7 +176,8 @@ def test_prefix_is_as_good_as_a_default_namespace() -> None:
 def test_narratives_keep_their_own_text_each() -> None:
     inner = f"{DIV}one <div title='a>b'>&quot;</div><![CDATA[<div>]]></div>"
     text = (
-        f"<Bundle {NS}><!-- <div> --><entry><resource><Patient><text>{inner}</text></Patient></resource></entry>"  # noqa: E501
+        f"<Bundle {NS}><!-- <div> --><entry><resource><Patient><text>{inner}</text></Patient></resource>"
+        "</entry>"
         f"<entry><resource><Patient><text>{DIV}two</div></text></Patient></resource></entry></Bundle>"
     )
     entries = parse_xml(text.encode(), ELEMENTS)["entry"]
