@@ -75,6 +75,7 @@ def object_check(shape: Shape) -> Check:
     groups = tuple(shape.groups)
     required = tuple(first for first, _ in shape.required)
     tests = tuple(test for _, test in shape.rules)
+    has_more = bool(required or groups or tests)
 
     def check(value: Any, scope: Scope) -> Problems | None:
         if type(value) is not dict:
@@ -99,15 +100,16 @@ def object_check(shape: Shape) -> Check:
             return structure("empty-object", "An element has a value or children besides its id.")
         if found is not None:
             return _as_a_whole(shape, value, found)
-        for first in required:
-            if first not in value:
-                return _as_a_whole(shape, value, None)
-        for names in groups:
-            if len(names & value.keys()) > 1:
-                return _as_a_whole(shape, value, None)
-        for test in tests:
-            if not test(value):
-                return _as_a_whole(shape, value, None)
+        if has_more:
+            for first in required:
+                if first not in value:
+                    return _as_a_whole(shape, value, None)
+            for names in groups:
+                if len(names.intersection(value)) > 1:
+                    return _as_a_whole(shape, value, None)
+            for test in tests:
+                if not test(value):
+                    return _as_a_whole(shape, value, None)
         return None
 
     return check
@@ -117,7 +119,7 @@ def _as_a_whole(shape: Shape, value: Json, found: Problems | None) -> Problems |
     """Choices given twice, missing elements, invariants that do not hold, after what was `found`."""
     problems = list(found or [])
     for names in shape.groups:
-        if len(names & value.keys()) > 1:
+        if len(names.intersection(value)) > 1:
             problems += _conflict(shape, names)
     for first, element in shape.required:
         if first not in value:
