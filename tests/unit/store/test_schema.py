@@ -139,7 +139,7 @@ async def test_a_standalone_is_refused_with_the_sentence_that_helps(tmp_path_fac
 
 
 async def test_an_unreachable_or_senseless_uri_is_refused_with_words(tmp_path: Path) -> None:
-    async with connect("mongodb://127.0.0.1:1/?replicaSet=rs0", selection_ms=100) as client:
+    async with connect("mongodb://%2Fnothing%2Fhere.sock/?replicaSet=rs0", selection_ms=100) as client:
         with pytest.raises(CannotStart, match="does not answer"):
             await check(client)
     for uri in ("postgres://x", "mongodb://", "mongodb://a:b:c/"):
