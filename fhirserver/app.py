@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from fhirserver.access.gate import Gate
+from fhirserver.access.tokens import TokenCheck, mint
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
 from fhirserver.http import logs
 from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
-from fhirserver.http.metrics import Metrics
+from fhirserver.http.logs import AccessLog
+from fhirserver.http.metrics import SNAPSHOT_EVERY, Metrics
 from fhirserver.http.openapi import openapi_document
-from fhirserver.http.render import Renderer
+from fhirserver.http.render import Renderer, instant
 from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
+from fhirserver.http.tracing import traced
+from fhirserver.outcome import OutcomeError
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import dump_json
 from fhirserver.search.index import Indexer
 from fhirserver.services import Services
 from fhirserver.settings import Settings
-from fhirserver.store import Store
+from fhirserver.store import CannotStart, Store, check, connect
+from fhirserver.store.client import Client
+from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.indexes import Collections
+from fhirserver.store.keys import signing_key
+from fhirserver.store.migrate import migrate
+from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
+from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.search import Searcher
+from fhirserver.store.tokens import Tokens
 from fhirserver.validation import Validator
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -48,7 +60,9 @@ def build_new_id() -> Callable[[], str]:
 
     def new_id() -> str:
         with lock:
-            last[0] = stamp = max(time.time_ns() // 1_000_000 << 12 | int.from_bytes(os.urandom(1)), last[0] + 1)
+            last[0] = stamp = max(
+                time.time_ns() // 1_000_000 << 12 | int.from_bytes(os.urandom(1)), last[0] + 1
+            )
         tail = int.from_bytes(os.urandom(8)) >> 2
         value = (stamp >> 12) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | tail
         text = f"{value:032x}"
@@ -57,11 +71,263 @@ def build_new_id() -> Callable[[], str]:
     return new_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Application:
-    """The running parts: the ASGI callable and what is behind it."""
+    """The running parts: the ASGI callable and what is behind it. `close` ends it cleanly."""
 
     asgi: Asgi
     services: Services
     close: Callable[[], Awaitable[None]]
-    ready: Callable[[], Awaitable[list[str]]]
+
+
+@dataclass(slots=True)
+class Foundation:
+    """What outlives a change of the definitions: connection, counters, elements, keys."""
+
+    settings: Settings
+    client: Client
+    metrics: Metrics
+    access_log: AccessLog
+    core: Definitions
+    elements: Elements
+    validator: Validator
+    cursor_key: bytes
+    tokens: TokenCheck
+    started: str
+
+    def services(self, definitions: Definitions) -> Services:
+        """The services over `definitions`."""
+        settings = self.settings
+        indexer = Indexer(definitions, settings.tenant, settings.fhir_base)
+        store = Store.over(
+            self.client,
+            settings.database,
+            tenant=settings.tenant,
+            indexer=indexer,
+            clock=now,
+            compile=restriction_compiler(settings.tenant),
+            on_batch=self.metrics.on_batch,
+        )
+        searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
+        return Services(
+            settings,
+            definitions,
+            self.elements,
+            self.validator,
+            store,
+            searcher,
+            indexer,
+            now,
+            build_new_id(),
+        )
+
+    def fhir(self, services: Services) -> FhirApp:
+        """The FHIR API over `services`."""
+        statement = dump_json(capability_statement(services, self.started))
+        return FhirApp(
+            RequestReader(services, Router(frozenset(services.definitions.resource_types))),
+            Engine(services, Gate(self.tokens, services.definitions.resource_types)),
+            Renderer(self.settings.fhir_base, self.elements),
+            Cors(frozenset(self.settings.cors_origins)),
+            self.metrics,
+            self.access_log,
+            lambda: statement,
+        )
+
+
+async def lay(settings: Settings) -> Foundation:
+    """Connect, check and migrate. Raises CannotStart where the database cannot be used."""
+    if settings.mongodb_uri is None:
+        raise CannotStart("No MongoDB is configured; `fhirserver serve` starts the embedded one.")
+    metrics = Metrics(settings.metrics_dir)
+    client = connect(settings.mongodb_uri.get_secret_value(), on_pool=metrics.on_pool)
+    await check(client)
+    database = client[settings.database]
+    await migrate(database)
+    await Collections(database).prepare()
+    core, elements = Definitions.load(), Elements.load()
+    return Foundation(
+        settings,
+        client,
+        metrics,
+        AccessLog(),
+        core,
+        elements,
+        Validator(elements),
+        await signing_key(database, settings),
+        TokenCheck(Tokens(database, settings.tenant), core.resource_types),
+        instant(now()),
+    )
+
+
+async def build(settings: Settings) -> Application:
+    """Build the parts and connect to the database.
+
+    Raises CannotStart where the database cannot be used or has a schema of a newer server.
+    """
+    base = await lay(settings)
+    database = base.client[settings.database]
+    own = await own_parameters(database, settings.tenant, base.core)
+    services = base.services(with_own(base.core, own))
+    front = Front(base.fhir(services))
+
+    async def ready() -> list[str]:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                missing = await front.fhir.engine.services.store.collections.missing()
+        except (OutcomeError, TimeoutError):
+            return ["the database does not answer"]
+        return [f"index missing: {name}" for name in missing]
+
+    front.site = build_site(
+        ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
+    )
+    tasks = [asyncio.create_task(_follow(base, front, own))]
+    if settings.metrics_dir:
+        tasks.append(asyncio.create_task(_snapshots(base.metrics)))
+    application = Application(front, services, _nothing)
+
+    async def close() -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if settings.metrics_dir:
+            base.metrics.snapshot()
+        base.access_log.flush()
+        await front.fhir.engine.services.store.close()
+        await base.client.close()
+
+    application.close = close
+    return application
+
+
+async def _nothing() -> None:
+    """Nothing to close."""
+
+
+def with_own(core: Definitions, own: OwnParameters) -> Definitions:
+    """R4's definitions and the clinic's own parameters; one that cannot be used is left out and logged."""
+    definitions = core
+    for resource in own.resources:
+        try:
+            definitions = definitions.with_parameters([resource], pending=own.pending)
+        except OutcomeError as error:
+            _LOG.warning("search parameter left out", extra={"code": error.issues[0].code})
+    return definitions
+
+
+async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
+    """Take up changes of the clinic's search parameters, those that other workers received included."""
+    settings = base.settings
+    database = base.client[settings.database]
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        try:
+            new = await own_parameters(database, settings.tenant, base.core)
+        except OutcomeError:
+            continue
+        if (new.stamp, new.pending) != (own.stamp, own.pending):
+            own = new
+            retired = front.fhir.engine.services.store
+            front.fhir = base.fhir(base.services(with_own(base.core, own)))
+            await retired.close()
+
+
+async def reindex(
+    settings: Settings,
+    *,
+    types: Sequence[str] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> int:
+    """Index everything (or `types`) again, for `fhirserver reindex`; the number of resources done.
+
+    Waits first until every running worker has taken up the present parameters. Raises OutcomeError,
+    CannotStart.
+    """
+    base = await lay(settings)
+    database = base.client[settings.database]
+    try:
+        own = await own_parameters(database, settings.tenant, base.core)
+        if own.pending:
+            await asyncio.sleep(2 * FOLLOW_SECONDS)
+        indexer = Indexer(with_own(base.core, own), settings.tenant, settings.fhir_base)
+        done = await rebuild(database, settings.tenant, indexer, own.stamp, types=types, progress=progress)
+        if types is None:
+            await mark_indexed(database, settings.tenant, own.stamp)
+        return done
+    finally:
+        await base.client.close()
+
+
+async def _snapshots(metrics: Metrics) -> None:
+    while True:
+        metrics.snapshot()
+        await asyncio.sleep(SNAPSHOT_EVERY)
+
+
+async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
+    """A new access token, for `fhirserver token`. Raises ValueError naming a scope that cannot be given."""
+    base = await lay(settings)
+    try:
+        tokens = Tokens(base.client[settings.database], settings.tenant)
+        return await mint(tokens, scope=scope, ttl=ttl, types=base.core.resource_types)
+    finally:
+        await base.client.close()
+
+
+class Front:
+    """The FHIR API below /fhir, everything else on the site. `fhir` may be exchanged between requests."""
+
+    def __init__(self, fhir: FhirApp) -> None:
+        self.fhir = fhir
+        self.site: Asgi = fhir
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer one HTTP request."""
+        path: str = scope.get("path", "")
+        if path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
+            await self.fhir(scope, receive, send)
+        else:
+            await self.site(scope, receive, send)
+
+
+_PREFIX = len("/fhir")
+_READY_SECONDS = 3
+FOLLOW_SECONDS = 2.0
+_LOG = logging.getLogger("fhirserver.app")
+
+
+class Served:
+    """The ASGI application as the server process runs it: builds its parts at start-up, closes them at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._application: Application | None = None
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        """Serve a request, or the lifespan of the process."""
+        if scope["type"] == "http" and self._application is not None:
+            await self._application.asgi(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            self._application = await build(self._settings)
+        except (CannotStart, OutcomeError) as error:
+            _LOG.error("cannot start: %s", error)
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        self._application.asgi = traced(self._application.asgi, on=self._settings.tracing)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._application.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create() -> Asgi:
+    """The application of a worker process; its settings come from environment and file."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    return Served(settings)

@@ -70,11 +70,16 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Who asks. `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference."""
+    """Who asks.
+
+    `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference. `scopes`: resource
+    type (or "*") -> letters out of "cruds"; None in open mode, where nothing was asked for.
+    """
 
     name: str
     client: str | None = None
     user: str | None = None
+    scopes: Mapping[str, frozenset[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
     from fhirserver.r4.elements import Elements
+    from fhirserver.search.index import Indexer
     from fhirserver.search.query import SearchQuery
     from fhirserver.settings import Settings
     from fhirserver.store import Store
@@ -33,6 +34,7 @@ class Services:
     validator: Validator
     store: Store
     searcher: Searcher
+    indexer: Indexer
     clock: Callable[[], int]
     new_id: Callable[[], str]
 
@@ -62,11 +64,17 @@ class Services:
 
     async def search(self, query: SearchQuery, permission: Permission) -> FoundPage:
         """One page of matches, inside the transaction that these services are bound to, if any."""
-        return await self.searcher.search(query, permission, session=self.store.session)
+        store = self.store
+        if store.session is None:
+            return await self.searcher.search(query, permission)
+        return await store.alone(lambda: self.searcher.search(query, permission, session=store.session))
 
     async def find(
         self, type: str, pairs: Sequence[tuple[str, str]], permission: Permission, *, limit: int = 2
     ) -> list[Version]:
         """At most `limit` current versions that match conditional criteria (never lenient)."""
         query = self.query(type, pairs)
-        return await self.searcher.find(type, query, permission, limit=limit, session=self.store.session)
+        store = self.store
+        return await store.alone(
+            lambda: self.searcher.find(type, query, permission, limit=limit, session=store.session)
+        )

@@ -8,10 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 
-class Limits(BaseModel):
+class Limits(BaseModel, extra="forbid"):
     """Bounds on what one request may cost. Over a limit is refused, never cut silently."""
 
     body_bytes: int = Field(10 * 2**20, description="Largest request body, also after decompression.")
@@ -36,20 +41,34 @@ class Settings(BaseSettings):
         env_prefix="FHIRSERVER_", env_nested_delimiter="__", toml_file="fhirserver.toml", extra="forbid"
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Others than loopback need authorization.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Others than loopback need authorization."
+    )
     port: int = Field(8000, description="TCP port to listen on.")
     workers: int = Field(1, ge=1, description="Worker processes.")
     base_url: str = Field("", description="Public URL of the server without /fhir; empty: http://host:port.")
-    data_dir: Path = Field(Path(".data"), description="Folder of the embedded MongoDB and of the signing key.")
-    mongodb_uri: SecretStr | None = Field(None, description="Replica set to use; empty: the embedded MongoDB.")
-    mongod: Path | None = Field(None, description="mongod program for the embedded MongoDB; empty: search for it.")
+    data_dir: Path = Field(
+        Path(".data"), description="Folder of the embedded MongoDB and of the signing key."
+    )
+    mongodb_uri: SecretStr | None = Field(
+        None, description="Replica set to use; empty: the embedded MongoDB."
+    )
+    mongod: Path | None = Field(
+        None, description="mongod program for the embedded MongoDB; empty: search for it."
+    )
     database: str = Field("fhir", description="Name of the database.")
-    tenant: str = Field("default", pattern="^[a-z0-9-]{1,32}$", description="Tenant key of every stored document.")
+    tenant: str = Field(
+        "default", pattern="^[a-z0-9-]{1,32}$", description="Tenant key of every stored document."
+    )
     cursor_key: SecretStr | None = Field(
         None, description="Signs paging links; empty: a key kept in the database, shared by all workers."
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    tracing: bool = Field(False, description="OpenTelemetry tracing; needs the extra fhirserver[otel].")
+    metrics_dir: Path | None = Field(
+        None, description="Folder where several workers share their metrics; set by serve."
+    )
     docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
     limits: Limits = Limits()
 

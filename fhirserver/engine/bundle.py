@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fhirserver.services import Services
 
 _PHASES = (("DELETE",), ("POST",), ("PUT", "PATCH"), ("GET", "HEAD"))
+_BODIES = (Kind.CREATE, Kind.UPDATE)
 _PARALLEL = 32
 _REQUEST_HEADERS = {
     "ifNoneMatch": "if-none-match",
@@ -33,7 +34,9 @@ _REQUEST_HEADERS = {
 }
 
 
-def unfold(bundle: JsonObject, router: Router, services: Services, headers: Mapping[str, str]) -> tuple[Interaction, ...]:
+def unfold(
+    bundle: JsonObject, router: Router, services: Services, headers: Mapping[str, str]
+) -> tuple[Interaction, ...]:
     """The interactions of a batch or transaction Bundle, in its order.
 
     Raises BadRequest naming the entry, TooLarge over the entry limit, Invalid where the Bundle breaks its definition.
@@ -41,7 +44,8 @@ def unfold(bundle: JsonObject, router: Router, services: Services, headers: Mapp
     entries = bundle.get("entry", [])
     if isinstance(entries, list) and len(entries) > services.settings.limits.bundle_entries:
         raise TooLarge(
-            f"A Bundle may have {services.settings.limits.bundle_entries} entries; send several.", code="bundle-too-large"
+            f"A Bundle may have {services.settings.limits.bundle_entries} entries; send several.",
+            code="bundle-too-large",
         )
     _check_envelope(bundle, services)
     interactions = []
@@ -59,7 +63,9 @@ def _check_envelope(bundle: JsonObject, services: Services) -> None:
     envelope = dict(bundle)
     if isinstance(bundle.get("entry"), list):
         envelope["entry"] = [
-            {key: value for key, value in entry.items() if key != "resource"} if isinstance(entry, dict) else entry
+            {key: value for key, value in entry.items() if key != "resource"}
+            if isinstance(entry, dict)
+            else entry
             for entry in bundle["entry"]
         ]
     issues = services.validator.validate(envelope, "Bundle")
@@ -67,22 +73,35 @@ def _check_envelope(bundle: JsonObject, services: Services) -> None:
         raise Invalid(issues=issues)
 
 
-def _unfold_entry(entry: JsonObject, router: Router, services: Services, headers: Mapping[str, str]) -> Interaction:
+def _unfold_entry(
+    entry: JsonObject, router: Router, services: Services, headers: Mapping[str, str]
+) -> Interaction:
     request = entry.get("request")
     if not isinstance(request, dict):
-        raise BadRequest("Each entry of a batch or transaction needs a request.", code="entry-request-missing")
+        raise BadRequest(
+            "Each entry of a batch or transaction needs a request.", code="entry-request-missing"
+        )
     url = request.get("url", "").removeprefix(services.settings.fhir_base)
     path, _, query = url.partition("?")
     if "://" in path:
-        raise BadRequest("The request's url must lie on this server; give it relative.", code="entry-url-foreign")
+        raise BadRequest(
+            "The request's url must lie on this server; give it relative.", code="entry-url-foreign"
+        )
     own = {name: request[key] for key, name in _REQUEST_HEADERS.items() if key in request}
     if "prefer" in headers:
         own["prefer"] = headers["prefer"]
     interaction = router.route(
-        request.get("method", ""), path, query, body=entry.get("resource"), headers=own, full_url=entry.get("fullUrl")
+        request.get("method", ""),
+        path,
+        query,
+        body=entry.get("resource"),
+        headers=own,
+        full_url=entry.get("fullUrl"),
     )
     if interaction.kind in (Kind.BATCH, Kind.CAPABILITIES):
-        raise BadRequest("A Bundle cannot hold another batch or transaction, nor metadata.", code="bundle-nested")
+        raise BadRequest(
+            "A Bundle cannot hold another batch or transaction, nor metadata.", code="bundle-nested"
+        )
     if interaction.kind is Kind.PATCH:
         return replace(interaction, body=patch_body(interaction.body))
     return interaction
@@ -92,7 +111,9 @@ def patch_body(resource: Any) -> Any:
     """The patch of an entry: Parameters as they are, a Binary of JSON Patch unpacked. Raises BadRequest."""
     if isinstance(resource, dict) and resource.get("resourceType") == "Binary":
         if resource.get("contentType", "").split(";")[0] != "application/json-patch+json":
-            raise BadRequest("A patch in a Binary has contentType application/json-patch+json.", code="patch-type")
+            raise BadRequest(
+                "A patch in a Binary has contentType application/json-patch+json.", code="patch-type"
+            )
         try:
             return parse_json(base64.b64decode(resource.get("data", ""), validate=True))
         except binascii.Error as error:
@@ -124,14 +145,16 @@ async def run_transaction(engine: Engine, exchange: Exchange) -> tuple[Result, .
     permissions = await _admit(engine, exchange, interactions)
     known = _known_urls(interactions)
     plain = tuple(replace(i, body=rewrite(i.body, known)) if known else i for i in interactions)
-    _refuse(await engine.validate_all(plain))
+    wanted = [find_conditional(i.body) if i.kind in _BODIES else set() for i in plain]
+    _refuse(await engine.validate_all(tuple(map(_settled_for_now, plain, wanted))))
 
     async def work(store: Any) -> tuple[Result, ...]:
         bound = services.within(store)
-        resolved = await _resolve(plain, permissions, bound)
+        resolved = await _resolve(plain, wanted, permissions, bound)
         return await _run_phases(engine, resolved, permissions, bound)
 
-    return await services.store.transaction(work)
+    written = {i.type for i in plain if i.type and i.method != "GET"}
+    return await services.store.transaction(work, types=written)
 
 
 def _with_id(interaction: Interaction, services: Services) -> Interaction:
@@ -167,12 +190,15 @@ def _refuse(failures: Sequence[OutcomeError | None]) -> None:
 def _within(issue: Issue, where: str) -> Issue:
     """The issue as seen from the Bundle: `Patient.name` becomes `Bundle.entry[3].resource.name`."""
     inner = [expression.partition(".")[2] for expression in issue.expression]
-    return replace(issue, expression=tuple(f"{where}.{path}" if path else where for path in inner) or (where,))
+    return replace(
+        issue, expression=tuple(f"{where}.{path}" if path else where for path in inner) or (where,)
+    )
 
 
 def _at(error: OutcomeError, number: int) -> OutcomeError:
     return type(error)(
-        issues=[_within(issue, f"Bundle.entry[{number}]") for issue in error.issues], retry_after=error.retry_after
+        issues=[_within(issue, f"Bundle.entry[{number}]") for issue in error.issues],
+        retry_after=error.retry_after,
     )
 
 
@@ -190,7 +216,7 @@ def _check_identities(interactions: Sequence[Interaction]) -> None:
                     expression=(f"Bundle.entry[{seen[identity]}]", f"Bundle.entry[{number}]"),
                 )
             seen[identity] = number
-        if interaction.full_url and interaction.kind in (Kind.CREATE, Kind.UPDATE):
+        if interaction.full_url and interaction.kind in _BODIES:
             if interaction.full_url in urls:
                 raise BadRequest(
                     "Two entries have the same fullUrl; references to it would be ambiguous.",
@@ -201,19 +227,31 @@ def _check_identities(interactions: Sequence[Interaction]) -> None:
 
 
 def _known_urls(interactions: Sequence[Interaction]) -> dict[str, str]:
-    """fullUrl -> relative reference, for the entries whose id is settled before the database is asked."""
+    """FullUrl -> relative reference, for the entries whose id is settled before the database is asked."""
     return {
         interaction.full_url: f"{interaction.type}/{interaction.id}"
         for interaction in interactions
         if interaction.full_url
         and interaction.id
-        and interaction.kind in (Kind.CREATE, Kind.UPDATE)
+        and interaction.kind in _BODIES
         and "if-none-exist" not in interaction.headers
     }
 
 
+def _settled_for_now(interaction: Interaction, wanted: set[str]) -> Interaction:
+    """The interaction as validation sees it: a conditional reference counts as one to its type."""
+    if not wanted:
+        return interaction
+    return replace(
+        interaction, body=rewrite(interaction.body, {text: f"{text.partition('?')[0]}/0" for text in wanted})
+    )
+
+
 async def _resolve(
-    interactions: tuple[Interaction, ...], permissions: Sequence[Permission], services: Services
+    interactions: tuple[Interaction, ...],
+    wanted: Sequence[set[str]],
+    permissions: Sequence[Permission],
+    services: Services,
 ) -> tuple[Interaction, ...]:
     """Settle conditional entries and conditional references, under locks; rewrite what refers to them."""
     matches: dict[str, str] = {}
@@ -226,7 +264,9 @@ async def _resolve(
             await services.store.lock(lock_key(type, criteria))
             match = await match_one(type, criteria, permission, services)
             if match is not None and interaction.kind is Kind.CREATE:
-                resolved[number] = replace(interaction, kind=Kind.READ, id=match.id, body=None, headers={}, query=())
+                resolved[number] = replace(
+                    interaction, kind=Kind.READ, id=match.id, body=None, headers={}, query=()
+                )
             elif interaction.kind is Kind.UPDATE:
                 resolved[number] = _settle_update(interaction, match.id if match else None, services)
         except OutcomeError as error:
@@ -234,16 +274,13 @@ async def _resolve(
         settled = resolved[number]
         if interaction.full_url and settled.id:
             matches[interaction.full_url] = f"{settled.type}/{settled.id}"
-    for number, interaction in enumerate(resolved):
-        if interaction.kind in (Kind.CREATE, Kind.UPDATE):
-            wanted = find_conditional(interaction.body)
-            for text in wanted - matches.keys():
+    for number, texts in enumerate(wanted):
+        for text in texts - matches.keys():
+            if resolved[number].kind in _BODIES:
                 matches[text] = await _conditional_reference(text, permissions[number], services, number)
     if not matches:
         return tuple(resolved)
-    return tuple(
-        replace(i, body=rewrite(i.body, matches)) if i.kind in (Kind.CREATE, Kind.UPDATE) else i for i in resolved
-    )
+    return tuple(replace(i, body=rewrite(i.body, matches)) if i.kind in _BODIES else i for i in resolved)
 
 
 def _is_conditional(interaction: Interaction) -> bool:
@@ -273,7 +310,9 @@ async def _conditional_reference(text: str, permission: Permission, services: Se
     try:
         match = await match_one(type, parse_criteria(criteria, type), permission, services)
         if match is None:
-            raise PreconditionFailed("A conditional reference matches no resource.", code="reference-no-match")
+            raise PreconditionFailed(
+                "A conditional reference matches no resource.", code="reference-no-match"
+            )
     except OutcomeError as error:
         raise _at(error, number) from error
     return f"{type}/{match.id}"

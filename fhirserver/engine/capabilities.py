@@ -5,9 +5,9 @@ Source: hl7.org/fhir/R4/capabilitystatement.html
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from fhirserver import __version__
 from fhirserver.context import Kind
 from fhirserver.engine.routes import COMPARTMENTS, ROUTES
 from fhirserver.operations import OPERATIONS
@@ -16,7 +16,17 @@ from fhirserver.outcome import CANONICAL
 if TYPE_CHECKING:
     from fhirserver.services import Services
 
-_TYPE_LEVEL = ("read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type")
+_TYPE_LEVEL = (
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
 _SYSTEM_LEVEL = ("transaction", "batch", "search-system", "history-system")
 
 
@@ -24,17 +34,18 @@ def capability_statement(services: Services, started: str) -> dict[str, Any]:
     """The statement as a resource. `started`: instant at which the server came up, its `date`."""
     offered = {route.kind.value for route in ROUTES} | {Kind.TRANSACTION.value}
     types = sorted(services.definitions.resource_types)
+    incoming = _referrers(services)
     return {
         "resourceType": "CapabilityStatement",
         "id": "fhirserver",
         "url": f"{CANONICAL}/CapabilityStatement/fhirserver",
-        "version": version("fhirserver"),
+        "version": __version__,
         "name": "FhirServer",
         "title": "fhirserver",
         "status": "active",
         "date": started,
         "kind": "instance",
-        "software": {"name": "fhirserver", "version": version("fhirserver")},
+        "software": {"name": "fhirserver", "version": __version__},
         "implementation": {"description": "FHIR R4 server for clinics", "url": services.settings.fhir_base},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
@@ -43,17 +54,32 @@ def capability_statement(services: Services, started: str) -> dict[str, Any]:
             {
                 "mode": "server",
                 "security": {"cors": bool(services.settings.cors_origins)},
-                "resource": [_resource(type, services, offered) for type in types],
+                "resource": [_resource(type, services, offered, incoming.get(type, [])) for type in types],
                 "interaction": [{"code": code} for code in _SYSTEM_LEVEL if code in offered],
                 "searchParam": _parameters("Resource", services),
-                "operation": [_operation(name) for name, o in OPERATIONS.items() if o.offered("system", None)],
-                "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in COMPARTMENTS],
+                "operation": [
+                    _operation(name) for name, o in OPERATIONS.items() if o.offered("system", None)
+                ],
+                "compartment": [
+                    f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in COMPARTMENTS
+                ],
             }
         ],
     }
 
 
-def _resource(type: str, services: Services, offered: set[str]) -> dict[str, Any]:
+def _referrers(services: Services) -> dict[str, list[str]]:
+    """Type -> the `Source:parameter` that can point at it."""
+    found: dict[str, list[str]] = {}
+    for source in sorted(services.definitions.resource_types):
+        for code, parameter in services.definitions.search_parameters(source).items():
+            if parameter.type == "reference":
+                for target in parameter.targets:
+                    found.setdefault(target, []).append(f"{source}:{code}")
+    return found
+
+
+def _resource(type: str, services: Services, offered: set[str], incoming: list[str]) -> dict[str, Any]:
     parameters = services.definitions.search_parameters(type)
     references = [f"{type}:{code}" for code, p in parameters.items() if p.type == "reference"]
     resource: dict[str, Any] = {
@@ -71,9 +97,8 @@ def _resource(type: str, services: Services, offered: set[str]) -> dict[str, Any
     }
     if references:
         resource["searchInclude"] = [f"{type}:*", *references]
-    incoming = services.definitions.referrers(type)
     if incoming:
-        resource["searchRevInclude"] = [f"{source}:{code}" for source, code in incoming]
+        resource["searchRevInclude"] = incoming
     resource["searchParam"] = _parameters(type, services)
     operations = [
         _operation(name)

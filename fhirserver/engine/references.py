@@ -44,9 +44,7 @@ def _rewrite_text(key: str, text: str, known: Mapping[str, str]) -> str:
         if mark and stem in known:
             return f"{known[stem]}#{rest}"
     elif key == "div" and ("href" in text or "src" in text):
-        return _IN_NARRATIVE.sub(
-            lambda m: f"{m[1]}{m[2]}{known.get(m[3], m[3])}{m[2]}", text
-        )
+        return _IN_NARRATIVE.sub(lambda m: f"{m[1]}{m[2]}{known.get(m[3], m[3])}{m[2]}", text)
     return text
 
 

@@ -39,7 +39,9 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/{type}/{id}", Kind.PATCH, "Change a resource by JSON Patch or FHIRPath Patch", "patch"),
     Route("DELETE", "/{type}/{id}", Kind.DELETE, "Delete a resource; its history stays"),
     Route("POST", "/{type}", Kind.CREATE, "Create a resource (If-None-Exist: conditionally)", "resource"),
-    Route("PUT", "/{type}", Kind.UPDATE, "Conditional update: the query holds the criteria", "resource", True),
+    Route(
+        "PUT", "/{type}", Kind.UPDATE, "Conditional update: the query holds the criteria", "resource", True
+    ),
     Route("PATCH", "/{type}", Kind.PATCH, "Conditional patch: the query holds the criteria", "patch", True),
     Route("DELETE", "/{type}", Kind.DELETE, "Conditional delete: the query holds the criteria", None, True),
     Route("GET", "/{type}", Kind.SEARCH_TYPE, "Search resources of a type"),
@@ -51,7 +53,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/_search", Kind.SEARCH_SYSTEM, "Search over several types (_type)", "form"),
     Route("POST", "/", Kind.BATCH, "A batch or transaction Bundle", "bundle"),
     Route("GET", "/{compartment}/{id}/{type}", Kind.SEARCH_COMPARTMENT, "Search inside a compartment"),
-    Route("POST", "/{compartment}/{id}/{type}/_search", Kind.SEARCH_COMPARTMENT, "Search inside a compartment", "form"),
+    Route(
+        "POST",
+        "/{compartment}/{id}/{type}/_search",
+        Kind.SEARCH_COMPARTMENT,
+        "Search inside a compartment",
+        "form",
+    ),
 )
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -79,7 +87,9 @@ class Router:
         Raises NotFound (unknown type or shape), NotAllowed (known shape, other method), BadRequest (bad id).
         """
         if method not in _METHODS:
-            raise NotAllowed(f"The method is not offered; use one of {', '.join(_METHODS)}.", code="method-unknown")
+            raise NotAllowed(
+                f"The method is not offered; use one of {', '.join(_METHODS)}.", code="method-unknown"
+            )
         verb = "GET" if method == "HEAD" else method
         path = path.strip("/")
         segments = path.split("/") if path else []
@@ -135,13 +145,17 @@ class Router:
             case [type, id, "_history", vid]:
                 kind = _pick(verb, {"GET": Kind.VREAD}, f"/{type}/{{id}}/_history/{{vid}}")
                 return kind, {"type": type, "id": _checked(id), "vid": _checked(vid)}
-            case [owner, id, type, "_search"] if owner in COMPARTMENTS and (type in self.types or type == "*"):
+            case [owner, id, type, "_search"] if owner in COMPARTMENTS and (
+                type in self.types or type == "*"
+            ):
                 kind = _pick(verb, {"POST": Kind.SEARCH_COMPARTMENT}, f"/{owner}/{{id}}/{type}/_search")
                 return kind, self._compartment(owner, id, type)
             case [owner, id, type] if owner in COMPARTMENTS and (type in self.types or type == "*"):
                 kind = _pick(verb, {"GET": Kind.SEARCH_COMPARTMENT}, f"/{owner}/{{id}}/{type}")
                 return kind, self._compartment(owner, id, type)
-        raise NotFound("There is no such endpoint; see GET /metadata for what is offered.", code="route-unknown")
+        raise NotFound(
+            "There is no such endpoint; see GET /metadata for what is offered.", code="route-unknown"
+        )
 
     @staticmethod
     def _compartment(owner: str, id: str, type: str) -> dict[str, str]:
@@ -163,9 +177,14 @@ class Router:
             case _:
                 level, target = "", {}
         if operation is None or not operation.offered(level, target.get("type")):
-            raise NotFound("There is no such operation here; see GET /metadata for those offered.", code="operation-unknown")
+            raise NotFound(
+                "There is no such operation here; see GET /metadata for those offered.",
+                code="operation-unknown",
+            )
         if verb not in operation.methods:
-            raise NotAllowed(f"${name} is called by {' or '.join(operation.methods)}.", code="method-not-allowed")
+            raise NotAllowed(
+                f"${name} is called by {' or '.join(operation.methods)}.", code="method-not-allowed"
+            )
         return Kind.OPERATION, target | {"operation": name}
 
 
@@ -203,5 +222,6 @@ def _pairs(query: str) -> tuple[tuple[str, str], ...]:
         return tuple(parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=1000))
     except ValueError as error:
         raise BadRequest(
-            "The query string is not valid percent-encoded UTF-8, or has more than 1000 parameters.", code="query-malformed"
+            "The query string is not valid percent-encoded UTF-8, or has more than 1000 parameters.",
+            code="query-malformed",
         ) from error

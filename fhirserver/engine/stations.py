@@ -86,7 +86,9 @@ class Engine:
             return
         body = interaction.body
         if not isinstance(body, dict):
-            raise BadRequest("Send one resource, a JSON object or an XML element, as the body.", code="body-missing")
+            raise BadRequest(
+                "Send one resource, a JSON object or an XML element, as the body.", code="body-missing"
+            )
         if body.get("resourceType") != interaction.type:
             raise BadRequest(
                 f"The body must be a resource of the type in the URL, {interaction.type}.",

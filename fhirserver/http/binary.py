@@ -25,7 +25,12 @@ def content(interaction: Interaction, result: Result, how: Answering) -> tuple[i
     Served as an attachment in a sandbox: it may be a page or a drawing with scripts that somebody uploaded.
     """
     version = result.version
-    if interaction.kind not in (Kind.READ, Kind.VREAD) or result.status != 200 or version is None or not version.raw:
+    if (
+        interaction.kind not in (Kind.READ, Kind.VREAD)
+        or result.status != 200
+        or version is None
+        or not version.raw
+    ):
         return None
     resource = parse_json(version.raw, max_depth=200)
     stored = resource.get("contentType", "")

@@ -56,11 +56,14 @@ def _inflated(inflate: Any, chunk: bytes, room: int) -> bytes:
     try:
         data: bytes = inflate.decompress(chunk, room + 1)
     except zlib.error as error:
-        raise BadRequest("The body is not compressed as Content-Encoding says.", code="encoding-broken") from error
+        raise BadRequest(
+            "The body is not compressed as Content-Encoding says.", code="encoding-broken"
+        ) from error
     return data
 
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
-        f"The body is larger than {limit} bytes (after decompression); send it in smaller parts.", code="body-too-large"
+        f"The body is larger than {limit} bytes (after decompression); send it in smaller parts.",
+        code="body-too-large",
     )

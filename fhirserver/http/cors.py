@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD"
-_REQUEST = (
-    b"authorization, content-type, accept, prefer, if-match, if-none-match, if-none-exist, if-modified-since, x-request-id"
-)
+_REQUEST = b"authorization, content-type, accept, prefer, if-match, if-none-match, if-none-exist, if-modified-since, x-request-id"
 _EXPOSED = b"etag, location, content-location, last-modified, www-authenticate, retry-after, x-progress, x-request-id"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Exchange, Kind, Result
+from fhirserver.engine.routes import ROUTES
 from fhirserver.engine.stations import Engine, failed
 from fhirserver.http import binary
 from fhirserver.http.body import ClientGone, Receive
@@ -22,11 +23,11 @@ from fhirserver.http.request import Answering, RequestReader, answering, header_
 from fhirserver.outcome import Internal, OutcomeError
 
 if TYPE_CHECKING:
+    from fhirserver.http.logs import AccessLog
     from fhirserver.http.metrics import Metrics
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _LOG = logging.getLogger("fhirserver.http")
-_ACCESS = logging.getLogger("fhirserver.access")
 
 SECURITY_HEADERS: Headers = [
     (b"cache-control", b"no-store"),
@@ -45,10 +46,18 @@ class FhirApp:
     renderer: Renderer
     cors: Cors
     metrics: Metrics
+    access_log: AccessLog
     capabilities: Callable[[], bytes]
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        self.metrics.started()
+        try:
+            await self._respond(scope, receive, send)
+        finally:
+            self.metrics.ended()
+
+    async def _respond(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = header_map(scope["headers"])
         request_id = request_id_of(headers)
@@ -59,8 +68,11 @@ class FhirApp:
         exchange: Exchange | None = None
         how = Answering(request_id, head=scope["method"] == "HEAD")
         try:
-            how = answering(headers, scope["query_string"].decode("latin-1"), scope["method"], request_id)
-            exchange = await self.reader.exchange(scope, receive, headers, request_id)
+            query = scope["query_string"].decode("latin-1")
+            any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
+            how = answering(headers, query, scope["method"], request_id, any_format=any_format)
+            agent = await self.engine.gate.agent(headers.get("authorization"))
+            exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
             status, out, body = await self._answer(exchange, how)
         except ClientGone:
             return
@@ -68,9 +80,15 @@ class FhirApp:
             status, out, body = self._failed(error, how)
         except Exception:
             _LOG.exception("request failed", extra={"request_id": request_id})
-            status, out, body = self._failed(Internal("The server failed on this request.", code="internal"), how)
+            status, out, body = self._failed(
+                Internal("The server failed on this request.", code="internal"), how
+            )
         body = compressed(out, body, how)
-        out += SECURITY_HEADERS if not any(name == b"content-security-policy" for name, _ in out) else _LIGHT_HEADERS
+        out += (
+            SECURITY_HEADERS
+            if not any(name == b"content-security-policy" for name, _ in out)
+            else _LIGHT_HEADERS
+        )
         if origin is not None:
             out += self.cors.headers(origin)
         self._observe(scope["method"], exchange, status, time.perf_counter() - started, request_id)
@@ -100,18 +118,7 @@ class FhirApp:
             kind = first.kind.value if first is not None else "refused"
             type = (first.type or "") if first is not None else ""
         self.metrics.observe(kind, type, status, seconds)
-        if _ACCESS.isEnabledFor(logging.INFO):
-            _ACCESS.info(
-                "request",
-                extra={
-                    "method": method,
-                    "interaction": kind,
-                    "type": type,
-                    "status": status,
-                    "duration_ms": round(seconds * 1000, 2),
-                    "request_id": request_id,
-                },
-            )
+        self.access_log.write(method, _TEMPLATES.get(kind, ""), kind, type, status, seconds, request_id)
 
     @staticmethod
     async def _send(
@@ -124,4 +131,9 @@ class FhirApp:
         await send({"type": "http.response.body", "body": body})
 
 
+_BINARY = "/fhir/Binary/"
+_TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
+    "transaction": "/",
+    "operation": "/{type}/{id}/${operation}",
+}
 _LIGHT_HEADERS: Headers = [header for header in SECURITY_HEADERS if header[0] != b"content-security-policy"]

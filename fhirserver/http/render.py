@@ -30,7 +30,9 @@ class Renderer:
         self._base = base
         self._elements = elements
 
-    def answer(self, exchange: Exchange, results: tuple[Result, ...], how: Answering) -> tuple[int, Headers, bytes]:
+    def answer(
+        self, exchange: Exchange, results: tuple[Result, ...], how: Answering
+    ) -> tuple[int, Headers, bytes]:
         """Status, FHIR headers and body of the whole answer."""
         if exchange.bundle is not None:
             if exchange.atomic and results and results[0].error is not None:

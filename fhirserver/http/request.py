@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from fhirserver.access.gate import OPEN_AGENT
-from fhirserver.context import Exchange, Interaction, Kind
+from fhirserver.context import Agent, Exchange, Interaction, Kind
 from fhirserver.engine import bundle
 from fhirserver.http import negotiation
 from fhirserver.http.body import Receive, read_body
 from fhirserver.http.negotiation import FORM, JSON_PATCH, Format
-from fhirserver.outcome import BadRequest, Unprocessable, UnsupportedMedia, UriTooLong
+from fhirserver.outcome import BadRequest, NotAcceptable, Unprocessable, UnsupportedMedia, UriTooLong
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.r4.xmltext import parse_xml
 
@@ -57,8 +56,13 @@ def request_id_of(headers: Mapping[str, str]) -> str:
     return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def answering(headers: Mapping[str, str], query: str, method: str, request_id: str) -> Answering:
-    """How to answer: format, pretty, Prefer. Raises NotAcceptable."""
+def answering(
+    headers: Mapping[str, str], query: str, method: str, request_id: str, *, any_format: bool = False
+) -> Answering:
+    """How to answer: format, pretty, Prefer.
+
+    `any_format`: what is asked for may exist in formats of its own (a Binary). Raises NotAcceptable.
+    """
     format, pretty = None, False
     if "_format" in query or "_pretty" in query:
         for name, value in parse_qsl(query):
@@ -67,11 +71,17 @@ def answering(headers: Mapping[str, str], query: str, method: str, request_id: s
             elif name == "_pretty":
                 pretty = value == "true"
     accept = headers.get("accept")
+    try:
+        chosen = negotiation.chosen(accept, format)
+    except NotAcceptable:
+        if not any_format:
+            raise
+        chosen = Format.JSON
     prefer = headers.get("prefer", "")
     wanted = re.search(r"return=(minimal|representation|OperationOutcome)", prefer) if prefer else None
     return Answering(
         request_id,
-        negotiation.chosen(accept, format),
+        chosen,
         pretty,
         wanted[1] if wanted else "",
         method == "HEAD",
@@ -89,9 +99,14 @@ class RequestReader:
     prefix: str = "/fhir"
 
     async def exchange(
-        self, scope: Mapping[str, Any], receive: Receive, headers: Mapping[str, str], request_id: str
+        self,
+        scope: Mapping[str, Any],
+        receive: Receive,
+        headers: Mapping[str, str],
+        request_id: str,
+        agent: Agent,
     ) -> Exchange:
-        """The Exchange that a request asks for. Raises OutcomeError of every 4xx kind, ClientGone."""
+        """The Exchange that a request of `agent` asks for. Raises OutcomeError of every 4xx kind, ClientGone."""
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         query_bytes: bytes = scope["query_string"]
         if len(raw_path) + len(query_bytes) > self.services.settings.limits.url_bytes:
@@ -104,11 +119,16 @@ class RequestReader:
         query = query_bytes.decode("latin-1")
         interaction = self.router.route(method, path, query, headers=_meant(headers))
         if method not in ("GET", "HEAD", "DELETE"):
-            return await self._with_body(interaction, receive, headers, request_id)
-        return Exchange(OPEN_AGENT, (interaction,), request_id)
+            return await self._with_body(interaction, receive, headers, request_id, agent)
+        return Exchange(agent, (interaction,), request_id)
 
     async def _with_body(
-        self, interaction: Interaction, receive: Receive, headers: Mapping[str, str], request_id: str
+        self,
+        interaction: Interaction,
+        receive: Receive,
+        headers: Mapping[str, str],
+        request_id: str,
+        agent: Agent,
     ) -> Exchange:
         limits = self.services.settings.limits
         limit = limits.binary_bytes if interaction.type == "Binary" else limits.body_bytes
@@ -116,11 +136,11 @@ class RequestReader:
         content_type = headers.get("content-type")
         if interaction.kind.value.startswith("search"):
             pairs = interaction.query + _form(data, content_type)
-            return Exchange(OPEN_AGENT, (replace(interaction, query=pairs),), request_id)
+            return Exchange(agent, (replace(interaction, query=pairs),), request_id)
         interaction = replace(interaction, body=self._parsed(interaction, data, content_type))
         if interaction.kind is Kind.BATCH:
-            return self._bundle(interaction.body, headers, request_id)
-        return Exchange(OPEN_AGENT, (interaction,), request_id)
+            return self._bundle(interaction.body, headers, request_id, agent)
+        return Exchange(agent, (interaction,), request_id)
 
     def _parsed(self, interaction: Interaction, data: bytes, content_type: str | None) -> Any:
         if interaction.kind is Kind.OPERATION and not data:
@@ -153,9 +173,11 @@ class RequestReader:
             raise UnsupportedMedia(f"A JSON Patch is sent as {JSON_PATCH}.", code="media-type-unknown")
         return body
 
-    def _bundle(self, body: Any, headers: Mapping[str, str], request_id: str) -> Exchange:
+    def _bundle(self, body: Any, headers: Mapping[str, str], request_id: str, agent: Agent) -> Exchange:
         if not isinstance(body, dict) or body.get("resourceType") != "Bundle":
-            raise BadRequest("POST to the base takes a Bundle of type batch or transaction.", code="bundle-expected")
+            raise BadRequest(
+                "POST to the base takes a Bundle of type batch or transaction.", code="bundle-expected"
+            )
         kind = body.get("type")
         if kind not in ("batch", "transaction"):
             raise Unprocessable(
@@ -164,13 +186,11 @@ class RequestReader:
                 expression="Bundle.type",
             )
         interactions = bundle.unfold(body, self.router, self.services, _meant(headers))
-        return Exchange(OPEN_AGENT, interactions, request_id, kind)
+        return Exchange(agent, interactions, request_id, kind)
 
 
 def _meant(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in _MEANT if name in headers}
-
-
 
 
 def _form(data: bytes, content_type: str | None) -> tuple[tuple[str, str], ...]:
@@ -184,12 +204,19 @@ def _form(data: bytes, content_type: str | None) -> tuple[tuple[str, str], ...]:
         )
     except ValueError as error:
         raise BadRequest(
-            "The form is not valid percent-encoded UTF-8, or has more than 1000 parameters.", code="query-malformed"
+            "The form is not valid percent-encoded UTF-8, or has more than 1000 parameters.",
+            code="query-malformed",
         ) from error
 
 
 def _native(media: str) -> bool:
-    return media not in ("", "application/fhir+json", "application/json", "application/fhir+xml", "application/xml")
+    return media not in (
+        "",
+        "application/fhir+json",
+        "application/json",
+        "application/fhir+xml",
+        "application/xml",
+    )
 
 
 def _binary(data: bytes, content_type: str, id: str | None) -> dict[str, Any]:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def build_site(
-    ready: Callable[[], Awaitable[list[str]]], metrics: Metrics, document: Callable[[], dict[str, Any]], *, docs: bool
+    ready: Callable[[], Awaitable[list[str]]],
+    metrics: Metrics,
+    document: Callable[[], dict[str, Any]],
+    *,
+    docs: bool,
 ) -> FastAPI:
     """The application.
 

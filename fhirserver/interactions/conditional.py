@@ -27,7 +27,9 @@ def parse_criteria(text: str, type: str) -> Criteria:
     try:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError as error:
-        raise BadRequest("The criteria are not valid percent-encoded UTF-8.", code="criteria-malformed") from error
+        raise BadRequest(
+            "The criteria are not valid percent-encoded UTF-8.", code="criteria-malformed"
+        ) from error
     return require_criteria(pairs)
 
 
@@ -48,7 +50,8 @@ async def match_one(type: str, pairs: Criteria, permission: Permission, services
     found = await services.find(type, pairs, permission, limit=2)
     if len(found) > 1:
         raise MultipleMatches(
-            "The criteria match more than one resource; make them select exactly one.", code="multiple-matches"
+            "The criteria match more than one resource; make them select exactly one.",
+            code="multiple-matches",
         )
     return found[0] if found else None
 
@@ -68,7 +71,7 @@ async def serialised(
         return await work(bound)
 
     services.query(type, pairs)  # refuses bad criteria before a transaction is opened
-    return await services.store.transaction(locked)
+    return await services.store.transaction(locked, types=[type])
 
 
 def lock_key(type: str, pairs: Criteria) -> str:

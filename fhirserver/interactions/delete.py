@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from fhirserver.context import Interaction, Permission, Result, Version
 from fhirserver.interactions.conditional import check_if_match, match_one, require_criteria, serialised
-from fhirserver.store import DELETE, Deletion
+from fhirserver.outcome import NotFound
+from fhirserver.store.write import DELETE, Deletion
 
 if TYPE_CHECKING:
     from fhirserver.services import Services
@@ -28,9 +29,12 @@ async def delete(interaction: Interaction, permission: Permission, services: Ser
         check_if_match(if_match, current)
         return None if current is None or current.deleted else DELETE
 
-    version = await services.store.modify(
-        interaction.type, interaction.id, change, permission=permission, method="DELETE"
-    )
+    try:
+        version = await services.store.modify(
+            interaction.type, interaction.id, change, permission=permission, method="DELETE"
+        )
+    except NotFound:
+        return Result(204)
     return Result(204, version=version)
 
 

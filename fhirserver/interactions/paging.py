@@ -33,7 +33,10 @@ def page_links(
         pairs = [*query, (CURSOR, position)] if position else list(query)
         return stem + ("?" + urlencode(pairs, safe=":|,/$") if pairs else "")
 
-    return (("self", link(cursor)), *((relation, link(at)) for relation, at in cursors.items() if at is not None))
+    return (
+        ("self", link(cursor)),
+        *((relation, link(at)) for relation, at in cursors.items() if at is not None),
+    )
 
 
 def below_base(interaction: Interaction) -> str:

@@ -41,7 +41,9 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
 
 def _entries(found: FoundPage, query: SearchQuery, services: Services) -> tuple[Entry, ...]:
     matches = tuple(Entry(version, "match", _shown(version, query, services)) for version in found.matches)
-    included = tuple(Entry(version, "include", _shown(version, query, services)) for version in found.included)
+    included = tuple(
+        Entry(version, "include", _shown(version, query, services)) for version in found.included
+    )
     return matches + included
 
 

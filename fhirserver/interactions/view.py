@@ -32,5 +32,7 @@ def view(version: Version, interaction: Interaction, services: Services) -> Resu
         raise BadRequest("_summary of a read is true, false, text or data.", code="parameter-value")
     if version.raw is None or (summary in (None, "false") and not elements):
         return Result(200, version=version)
-    resource = subset(parse_json(version.raw), summary=summary, elements=elements, definitions=services.elements)
+    resource = subset(
+        parse_json(version.raw), summary=summary, elements=elements, definitions=services.elements
+    )
     return Result(200, version=version, resource=resource)

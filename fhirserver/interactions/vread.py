@@ -17,7 +17,9 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
     """The version asked for; 404 unknown, 410 where that version is a deletion."""
     vid = interaction.vid or ""
     if not vid.isascii() or not vid.isdigit() or len(vid) > 9:
-        raise NotFound("There is no such version; version ids are whole numbers, from 1.", code="version-unknown")
+        raise NotFound(
+            "There is no such version; version ids are whole numbers, from 1.", code="version-unknown"
+        )
     version = await services.store.vread(interaction.type, interaction.id, int(vid), permission=permission)
     if unchanged(version, interaction):
         return Result(304, version=version)

@@ -9,16 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Entry, Interaction, Page, Permission, Result
-from fhirserver.interactions.history import parse_count
+from fhirserver.interactions.history import parse_count, parse_moment
 from fhirserver.interactions.paging import below_base, page_links, split_cursor
 from fhirserver.outcome import BadRequest, UnknownParameter
-from fhirserver.r4.dates import date_range
 
 if TYPE_CHECKING:
     from fhirserver.services import Services
 
 _PARAMETERS = ("start", "end", "_since", "_type", "_count", "_format", "_pretty")
-"""Types of the world around a patient that a compartment refers to but does not hold."""
+# the world around a patient, that a compartment refers to but does not hold
 _SURROUNDINGS = ("Practitioner", "PractitionerRole", "Organization", "Location", "Medication", "Device")
 
 
@@ -33,12 +32,18 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
     pairs, cursor = split_cursor(given)
     criteria = _criteria(pairs, type, services)
     query = services.query(None, criteria, compartment=(type, id))
-    query = replace(query, cursor=cursor, surroundings=_SURROUNDINGS, care_dates=_care_dates(pairs, type))
+    query = replace(query, cursor=cursor, surroundings=_wanted(pairs), care_dates=_care_dates(pairs, type))
     found = await services.search(query, permission)
     links = page_links(services.settings.fhir_base, below_base(interaction), pairs, cursor, next=found.next)
     entries = [Entry(version, "match") for version in found.matches]
     entries += [Entry(version, "include") for version in found.included]
     return Result(200, page=Page("searchset", tuple(entries), found.total, links, found.issues))
+
+
+def _wanted(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The surrounding types to include: those that `_type` names, all without it."""
+    named = {type for name, value in pairs if name == "_type" for type in value.split(",")}
+    return tuple(type for type in _SURROUNDINGS if not named or type in named)
 
 
 def _criteria(pairs: tuple[tuple[str, str], ...], type: str, services: Services) -> list[tuple[str, str]]:
@@ -48,7 +53,7 @@ def _criteria(pairs: tuple[tuple[str, str], ...], type: str, services: Services)
         if name not in _PARAMETERS or (type != "Patient" and name in ("start", "end")):
             raise UnknownParameter(f"$everything takes {', '.join(_PARAMETERS)}.", code="parameter-unknown")
         if name == "_since":
-            date_range(value)
+            parse_moment(name, value)
             criteria.append(("_lastUpdated", f"ge{value}"))
         elif name == "_type":
             criteria.append((name, value))
@@ -59,8 +64,8 @@ def _criteria(pairs: tuple[tuple[str, str], ...], type: str, services: Services)
 
 def _care_dates(pairs: tuple[tuple[str, str], ...], type: str) -> tuple[int | None, int | None]:
     """The interval of care that `start` and `end` ask for, microseconds, half open; None: unbounded."""
-    start = [date_range(value)[0] for name, value in pairs if name == "start"]
-    end = [date_range(value)[1] for name, value in pairs if name == "end"]
+    start = [parse_moment(name, value)[0] for name, value in pairs if name == "start"]
+    end = [parse_moment(name, value)[1] for name, value in pairs if name == "end"]
     if start and end and start[0] >= end[0]:
         raise BadRequest(f"$everything of {type}: start must not be after end.", code="parameter-value")
     return (start[0] if start else None, end[0] if end else None)
@@ -71,11 +76,15 @@ def _from_body(body: Any) -> list[tuple[str, str]]:
     if body is None:
         return []
     if not isinstance(body, dict) or body.get("resourceType") != "Parameters":
-        raise BadRequest("Send a Parameters resource, or the parameters in the URL.", code="parameters-invalid")
+        raise BadRequest(
+            "Send a Parameters resource, or the parameters in the URL.", code="parameters-invalid"
+        )
     pairs = []
     for parameter in body.get("parameter") or ():
         values = [str(value) for key, value in parameter.items() if key.startswith("value")]
         if len(values) != 1:
-            raise BadRequest("Each parameter of $everything has one primitive value.", code="parameters-invalid")
+            raise BadRequest(
+                "Each parameter of $everything has one primitive value.", code="parameters-invalid"
+            )
         pairs.append((str(parameter.get("name")), values[0]))
     return pairs

@@ -45,7 +45,8 @@ async def _change(
 ) -> Result:
     if interaction.vid is not None:
         raise NotSupported(
-            "Earlier versions are immutable; call the operation on the resource itself.", code="version-immutable"
+            "Earlier versions are immutable; call the operation on the resource itself.",
+            code="version-immutable",
         )
     given = _given(interaction.body)
 

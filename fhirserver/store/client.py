@@ -8,7 +8,7 @@ github.com/mongodb/specifications (retryable writes, transactions).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +31,7 @@ from pymongo.errors import (
 )
 
 from fhirserver.outcome import Conflict, Internal, OutcomeError, TooCostly, TooLarge, Unavailable
+from fhirserver.store.pool import PoolEvents
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
@@ -63,10 +64,16 @@ def socket_uri(path: str) -> str:
     return f"mongodb://{quote(path, safe='')}/?replicaSet={REPLICA_SET}"
 
 
-def connect(uri: str, *, pool: int = 64, selection_ms: int = SELECTION_MS) -> Client:
+def connect(
+    uri: str,
+    *,
+    pool: int = 64,
+    selection_ms: int = SELECTION_MS,
+    on_pool: Callable[[str], None] | None = None,
+) -> Client:
     """A client for `uri` with the guarantees that the store rests on, whatever the URI asks for.
 
-    Nothing is sent yet. Raises CannotStart for a URI that cannot be used.
+    `on_pool`: told what happens to connections (see store/pool.py). Nothing is sent yet. Raises CannotStart for a URI that cannot be used.
     """
     try:
         return AsyncMongoClient(
@@ -86,6 +93,7 @@ def connect(uri: str, *, pool: int = 64, selection_ms: int = SELECTION_MS) -> Cl
             maxPoolSize=pool,
             maxIdleTimeMS=300_000,
             tz_aware=True,
+            event_listeners=[PoolEvents(on_pool)] if on_pool is not None else [],
         )
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise CannotStart(

@@ -39,6 +39,22 @@ def find_program(given: Path | None = None) -> Path:
     raise CannotStart(_NO_PROGRAM)
 
 
+def running_socket(data_dir: Path) -> Path | None:
+    """The socket of the mongod that a running server has on `data_dir`, None where no server runs there."""
+    home = Home(data_dir)
+    try:
+        lock = os.open(home.folder / "server.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return home.socket()
+    finally:
+        os.close(lock)
+    return None
+
+
 class Home:
     """`<data_dir>/mongo`, readable by its owner alone, used by one server at a time."""
 

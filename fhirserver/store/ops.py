@@ -51,7 +51,9 @@ async def replace(
     As an upsert: at another version the filter matches nothing, the upsert collides with the existing `_id`, and
     the duplicate key error names the operation that lost (a bulk write counts matches only in total).
     """
-    requests: list[Any] = [ReplaceOne({"_id": key, "v": v}, document, upsert=True) for key, v, document in replacements]
+    requests: list[Any] = [
+        ReplaceOne({"_id": key, "v": v}, document, upsert=True) for key, v, document in replacements
+    ]
     return await _write(collection, requests, [document for *_, document in replacements], session)
 
 

@@ -45,7 +45,11 @@ class Restrictions:
         if filter is NOTHING:
             return [False] * len(rows)
         numbered = [{**row, "n": {"$literal": at}} for at, row in enumerate(map(_literal, rows))]
-        pipeline: list[dict[str, Any]] = [{"$documents": numbered}, {"$match": filter}, {"$project": {"n": 1}}]
+        pipeline: list[dict[str, Any]] = [
+            {"$documents": numbered},
+            {"$match": filter},
+            {"$project": {"n": 1}},
+        ]
         with translated():
             cursor = await self._database.aggregate(pipeline)
             matching = {row["n"] for row in await cursor.to_list()}

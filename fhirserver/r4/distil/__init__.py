@@ -1,1 +1,1 @@
-"""Builds the tables of r4/ from the published definitions."""
+"""Building the tables of r4/tables from the published definitions package. Not used while serving."""

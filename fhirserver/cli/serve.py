@@ -1,0 +1,140 @@
+"""`fhirserver serve`: MongoDB, the workers, the demo clinic, and a line that says what to try.
+
+This process supervises: mongod in a thread of its own, the workers by granian in the main thread. Both end
+with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's
+hand where it is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import Server
+
+from fhirserver import __version__
+from fhirserver.cli.client import FhirClient
+from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
+from fhirserver.cli.database import database
+from fhirserver.cli.fill import fill
+from fhirserver.cli.processes import die_with_parent
+from fhirserver.cli.terminal import CommandFailed, say
+from fhirserver.http import logs
+from fhirserver.settings import Settings
+
+APPLICATION = "fhirserver.app:create"
+_READY_SECONDS = 120.0
+_STOP_SECONDS = 60
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serves until it is told to stop."""
+    started = time.monotonic()
+    settings = load_settings(options)
+    if not is_loopback(settings.host):
+        raise UsageError(
+            f"{settings.host} can be reached from other machines, and no authorization is configured: the "
+            "API would be open to all of them. Serve on 127.0.0.1."
+        )
+    _check_port(settings)
+    logs.configure(settings.log_level)
+    with database(settings, share=False) as reachable:
+        shared = reachable.model_copy(update={"metrics_dir": _metrics_dir(settings)})
+        os.environ.update(environment(shared))  # the workers read their settings from here
+        multiprocessing.set_start_method("spawn", force=True)  # this process has threads: it must not fork
+        announcer = threading.Thread(
+            target=_announce, args=(settings, options.demo, started), name="announcer", daemon=True
+        )
+        announcer.start()
+        _serve(reachable)
+    return 0
+
+
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as problem:
+            raise CommandFailed(
+                f"port {settings.port} of {settings.host} cannot be used ({problem.strerror}). Another "
+                "server may run there already; choose another port, such as --port 8080."
+            ) from None
+
+
+def _metrics_dir(settings: Settings) -> Path | None:
+    """An empty folder in which several workers share their metrics; one worker needs none."""
+    if settings.workers == 1:
+        return None
+    folder = settings.metrics_dir or settings.data_dir.absolute() / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _serve(settings: Settings) -> None:
+    server = Server(
+        APPLICATION,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.auto,  # uvloop where it is installed
+        http=HTTPModes.auto,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_STOP_SECONDS,
+        log_level=LogLevels.warning,
+        log_access=False,
+    )
+    try:
+        server.serve(target_loader=partial(_load_application, os.getpid()))
+    except SystemExit as ended:
+        if ended.code:
+            raise CommandFailed("a worker ended at its start; what it said stands above") from None
+
+
+def _load_application(parent: int, target: str, *_: Any) -> Callable[..., Any]:
+    """Runs in the worker: builds the ASGI application, in a process that ends with its parent."""
+    die_with_parent(parent)
+    module, name = target.split(":")
+    application: Callable[..., Any] = getattr(import_module(module), name)()
+    return application
+
+
+def _announce(settings: Settings, demo: bool, started: float) -> None:
+    """Says where things are once the server is ready, and fills it with the demo clinic if that is wanted."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    root = f"http://{host}:{settings.port}"
+    client = FhirClient(f"{root}/fhir")
+    while not client.is_ready():
+        if time.monotonic() - started > _READY_SECONDS:
+            return
+        time.sleep(0.02)
+    external = settings.mongodb_uri is not None
+    say(f"fhirserver {__version__} is ready after {time.monotonic() - started:.1f} s")
+    say(f"  FHIR    {root}/fhir")
+    if settings.docs:
+        say(f"  API     {root}/docs")
+    own = f"{settings.data_dir.absolute()} (own MongoDB)"
+    say(f"  data    {'the MongoDB of the settings' if external else own}")
+    say("  access  open, from this machine only: no authorization is configured")
+    if demo:
+        with suppress(CommandFailed):
+            fill(client, settings.data_dir)
+    say(f"try       curl '{root}/fhir/Patient?name=silva&_count=2&_pretty=true'")
+    say("stop      Ctrl+C")

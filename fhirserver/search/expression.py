@@ -1,0 +1,214 @@
+"""What a search asks for, as a tree that knows nothing of the database.
+
+Leaves name a field of the index (a search parameter's code, or one derived from it: `code~text`) and normalised values.
+And/Or/Not combine whole resources: a leaf holds for a resource when one of the field's values fulfils it. Chain, Has and
+Hierarchy reach other resources; store/compile.py turns the tree into a query, with the caller's restriction on each
+resource reached. Source: hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fhirserver.search.types.ranges import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of `items`; every resource where there are none."""
+
+    items: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of `items`; no resource where there are none."""
+
+    items: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The resources for which `item` does not hold, those without the field included."""
+
+    item: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Resources with one of these logical ids."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """Resources whose lastUpdated fulfils `condition` (lo and hi are the same instant, microseconds)."""
+
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Resources without any value of `field` (`missing` false: with one)."""
+
+    field: str
+    missing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """A value of `field` is one of `values`: tokens, references, uris, folded strings."""
+
+    field: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """A value of `field` starts with `text` (folded where the field is)."""
+
+    field: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """A value of `field` has `text` in it, anywhere or (`at_end`) at its end."""
+
+    field: str
+    text: str
+    at_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """An original value of the string parameter `field` is `text`; `folded` is how the index knows it."""
+
+    field: str
+    text: str
+    folded: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """An interval of `field` fulfils `narrow` where it is stored as narrow, `wide` where as wide."""
+
+    field: str
+    narrow: Condition
+    wide: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """An interval of `field` fulfils `condition`; `unit`: and has this unit key, None for plain numbers."""
+
+    field: str
+    condition: Condition
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """One element of `field` fulfils all `parts`, whose fields are the component names a, b, c."""
+
+    field: str
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A Location within `metres` of a point in degrees."""
+
+    latitude: float
+    longitude: float
+    metres: float
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """All of these folded words are in the narrative (`_text`) or the whole content (`_content`)."""
+
+    field: Literal["_text", "_content"]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`field` refers to a resource of `type` for which `item` holds. `canonical`: it refers by url, not by id."""
+
+    field: str
+    type: str
+    item: Expression
+    canonical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """A resource of `type` for which `item` holds refers to this one by its `field`. `to`: type of this one."""
+
+    type: str
+    field: str
+    item: Expression
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """`field` refers to the resource `key` of `type`, or to one below it (`below`) or above it in its hierarchy.
+
+    `parent`: the parameter of `type` that refers to the next resource above.
+    """
+
+    field: str
+    type: str
+    key: str
+    parent: str
+    below: bool
+
+
+Expression: TypeAlias = (
+    And | Or | Not | Ids | Updated | Missing | Equals | Starts | Contains | Exact | Dates | Numbers | Composite
+    | Near | Words | Chain | Has | Hierarchy
+)  # fmt: skip
+EVERYTHING = And()
+NOTHING = Or()
+
+
+def both(first: Expression | None, second: Expression | None) -> Expression:
+    """The conjunction of two expressions, flattened; None and EVERYTHING ask for nothing."""
+    items: list[Expression] = []
+    for part in (first, second):
+        if isinstance(part, And):
+            items += part.items
+        elif part is not None:
+            items.append(part)
+    return items[0] if len(items) == 1 else And(tuple(items))
+
+
+def either(items: tuple[Expression, ...]) -> Expression:
+    """The disjunction of `items`; equalities of one field become one."""
+    if len(items) > 1 and all(isinstance(i, Equals) for i in items):
+        equalities = [i for i in items if isinstance(i, Equals)]
+        if len({e.field for e in equalities}) == 1:
+            return Equals(equalities[0].field, tuple(dict.fromkeys(v for e in equalities for v in e.values)))
+    if len(items) > 1 and all(isinstance(i, Ids) for i in items):
+        return Ids(tuple(dict.fromkeys(id for i in items if isinstance(i, Ids) for id in i.ids)))
+    return items[0] if len(items) == 1 else Or(items)
+
+
+def types_reached(expression: Expression) -> Iterator[str]:
+    """The resource types, beyond the one searched, whose contents decide about the result; may repeat."""
+    match expression:
+        case And(items) | Or(items):
+            for item in items:
+                yield from types_reached(item)
+        case Not(item):
+            yield from types_reached(item)
+        case Chain(type=type, item=item) | Has(type=type, item=item):
+            yield type
+            yield from types_reached(item)
+        case Hierarchy(type=type):
+            yield type

@@ -1,0 +1,41 @@
+"""What an operator wants to know of the database, in one look; it changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fhirserver.settings import Settings
+from fhirserver.store.client import check, connect, translated
+from fhirserver.store.indexes import Collections
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The state of a database. `missing`: indexes of the plan. `clock_seconds`: its clock less ours."""
+
+    version: str
+    replica_set: str
+    missing: tuple[str, ...]
+    clock_seconds: float
+
+
+async def inspect(settings: Settings) -> Inspection:
+    """Looks at the database of `settings`, whose URI must be set. Raises CannotStart, Unavailable."""
+    if settings.mongodb_uri is None:
+        raise ValueError("inspect needs a URI")
+    client = connect(settings.mongodb_uri.get_secret_value())
+    try:
+        version = await check(client)
+        with translated():
+            before = datetime.now(UTC)
+            hello = await client.admin.command("hello")
+            here = before + (datetime.now(UTC) - before) / 2
+            there = hello["localTime"].replace(tzinfo=UTC)
+        database = client[settings.database]
+        with translated():
+            new = not await database.list_collection_names()
+        missing = () if new else tuple(await Collections(database).missing())
+        return Inspection(version, hello.get("setName", "(sharded)"), missing, (there - here).total_seconds())
+    finally:
+        await client.close()

@@ -1,0 +1,177 @@
+"""The validator: whole resources, contained ones, and those in Bundles and Parameters.
+
+Source: hl7.org/fhir/R4/validation.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from fhirserver.outcome import Issue, IssueCode
+from fhirserver.r4.elements import Elements
+from fhirserver.validation.bindings import ValueSets
+from fhirserver.validation.compile import Compiler
+from fhirserver.validation.problems import LIMIT, Check, Problem, Problems, Scope, structure, wrong_type
+
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class Validator:
+    """Checks resources against the R4 definitions; a type is compiled when it is first seen.
+
+    `elements`, `value_sets`: the definitions; the shipped R4 tables where none are given.
+    """
+
+    def __init__(self, elements: Elements | None = None, value_sets: ValueSets | None = None) -> None:
+        self._elements = elements or Elements.load()
+        self._compiler = Compiler(
+            self._elements, value_sets or ValueSets.load(), self._nested_check, self._contained_check
+        )
+        self._checks: dict[str, Check] = {}
+
+    def validate(
+        self, resource: Any, type: str | None = None, *, conditional_references: bool = False
+    ) -> list[Issue]:
+        """Every problem of `resource` (parsed JSON), at most 100; an empty list means that it is valid.
+
+        `type`: the resourceType that is expected. `conditional_references`: the resource is an entry of a
+        transaction, where a reference may be a search (`Patient?identifier=x`) that is resolved later.
+        """
+        problems = self._whole(resource, type, conditional_references)
+        if problems is None:
+            return []
+        root = resource.get("resourceType") if isinstance(resource, dict) else None
+        name = root if isinstance(root, str) and root in self._elements.resource_types else type or "Resource"
+        return [problem.issue(name) for problem in problems[:LIMIT]]
+
+    def _check_of(self, type: str) -> Check:
+        check = self._checks.get(type)
+        if check is None:
+            check = self._checks[type] = self._compiler.resource_check(type)
+        return check
+
+    def _whole(self, resource: Any, type: str | None, conditional: bool) -> Problems | None:
+        """Check a resource that stands for itself: its contained resources and references belong together."""
+        problems = self._type_problems(resource, type)
+        if problems is not None:
+            return problems
+        name = resource["resourceType"]
+        if name == "Bundle" and resource.get("type") == "transaction":
+            conditional = True
+        if "contained" not in resource:
+            return self._check_of(name)(resource, Scope(NONE, set(), None, conditional))
+        scope = Scope(_contained_types(resource["contained"]), set(), None, conditional)
+        problems = self._check_of(name)(resource, scope)
+        return _with_contained(resource, scope, problems)
+
+    def _nested_check(self, value: Any, scope: Scope) -> Problems | None:
+        """A resource in Bundle.entry or Parameters.parameter."""
+        return self._whole(value, None, scope.conditional)
+
+    def _contained_check(self, value: Any, scope: Scope) -> Problems | None:
+        """A contained resource: part of the one around it, without versions or contents of its own."""
+        problems = self._type_problems(value, None)
+        if problems is not None:
+            return problems
+        scope.inside = value.get("id")
+        problems = self._check_of(value["resourceType"])(value, scope)
+        scope.inside = None
+        own = _rules_of_contained(value)
+        return (problems or []) + own if own else problems
+
+    def _type_problems(self, value: Any, type: str | None) -> Problems | None:
+        if not isinstance(value, dict):
+            return wrong_type(value, dict)
+        found = value.get("resourceType")
+        if found is None:
+            return [
+                Problem("missing-element", IssueCode.REQUIRED, "resourceType is required.", [".resourceType"])
+            ]
+        if not isinstance(found, str) or found not in self._elements.resource_types:
+            return structure(
+                "unknown-resource-type", "resourceType is not a resource type of R4.", ".resourceType"
+            )
+        if type is not None and found != type:
+            return structure("wrong-resource-type", f"A {type} is expected here.", ".resourceType")
+        return None
+
+
+def _contained_types(contained: Any) -> dict[str, str]:
+    """Id -> type of the contained resources, as far as they can be told."""
+    if not isinstance(contained, list):
+        return {}
+    return {
+        resource["id"]: str(resource.get("resourceType"))
+        for resource in contained
+        if isinstance(resource, dict) and isinstance(resource.get("id"), str)
+    }
+
+
+def _rules_of_contained(value: dict[str, Any]) -> Problems:
+    found: Problems = []
+    if "id" not in value:
+        found.append(
+            Problem("missing-element", IssueCode.REQUIRED, "A contained resource needs an id.", [".id"])
+        )
+    if "contained" in value:
+        found.append(
+            _invariant("dom-2", "A contained resource SHALL NOT contain resources itself.", ".contained")
+        )
+    meta = value.get("meta")
+    if isinstance(meta, dict):
+        if "versionId" in meta or "lastUpdated" in meta:
+            text = "A contained resource SHALL NOT have a meta.versionId or a meta.lastUpdated."
+            found.append(_invariant("dom-4", text, ".meta"))
+        if "security" in meta:
+            text = "A contained resource SHALL NOT have a security label."
+            found.append(_invariant("dom-5", text, ".meta"))
+    return found
+
+
+def _with_contained(resource: dict[str, Any], scope: Scope, problems: Problems | None) -> Problems | None:
+    """Add what shows at the end: contained resources that share an id, or that nothing refers to (dom-3)."""
+    contained = resource["contained"]
+    if not isinstance(contained, list):
+        return problems
+    found: Problems = []
+    seen: set[str] = set()
+    mentioned: set[str] | None = None
+    for index, item in enumerate(contained[: 10 * LIMIT]):
+        name = item.get("id") if isinstance(item, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            text = "Another contained resource has the same id."
+            found.append(
+                Problem("duplicate-contained-id", IssueCode.DUPLICATE, text, [".id", f".contained[{index}]"])
+            )
+        seen.add(name)
+        if name in scope.used:
+            continue
+        if mentioned is None:
+            mentioned = _fragments(resource)
+        if name not in mentioned and "" not in _fragments(item):
+            text = "A contained resource SHALL be referred to from the resource around it, or refer to it."
+            found.append(_invariant("dom-3", text, f".contained[{index}]"))
+    return (problems or []) + found if found else problems
+
+
+def _fragments(resource: Any) -> set[str]:
+    """What follows # in the strings below `resource`: canonical, uri and url may name contained resources."""
+    found: set[str] = set()
+    stack = [resource]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, str) and value.startswith("#"):
+            found.add(value[1:])
+    return found
+
+
+def _invariant(key: str, text: str, *path: str) -> Problem:
+    return Problem(f"invariant-{key}", IssueCode.INVARIANT, f"{text} ({key})", list(path))
