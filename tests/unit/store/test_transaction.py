@@ -35,7 +35,10 @@ async def test_concurrent_calls_of_a_transaction_are_committed_together_in_few_c
         async def work(bound: Store) -> list[Version]:
             return await asyncio.gather(
                 *(bound.create("Patient", f"p{n}", a_patient(), permission=EVERYTHING) for n in range(200)),
-                *(bound.create("Encounter", f"e{n}", {"resourceType": "Encounter"}, permission=EVERYTHING) for n in range(100)),
+                *(
+                    bound.create("Encounter", f"e{n}", {"resourceType": "Encounter"}, permission=EVERYTHING)
+                    for n in range(100)
+                ),
                 put(bound, "old", a_patient("New")),
             )
 
@@ -132,7 +135,9 @@ async def test_of_many_conditional_creates_under_one_lock_one_creates(make_store
                 await bound.lock("Patient?identifier=123")
 
                 async def find() -> Any:
-                    return await bound.database["Patient"].find_one({"ix.family": "silva"}, session=bound.session)
+                    return await bound.database["Patient"].find_one(
+                        {"ix.family": "silva"}, session=bound.session
+                    )
 
                 if (found := await bound.alone(find)) is not None:
                     return str(found["_id"]).split("/")[-1]
@@ -140,7 +145,9 @@ async def test_of_many_conditional_creates_under_one_lock_one_creates(make_store
 
             return await store.transaction(work, types=["Patient"])
 
-        ids = await asyncio.gather(*(create_if_none(s, f"p{n}-{s is one}") for n in range(50) for s in (one, other)))
+        ids = await asyncio.gather(
+            *(create_if_none(s, f"p{n}-{s is one}") for n in range(50) for s in (one, other))
+        )
         assert len(set(ids)) == 1
         assert await one.database["Patient"].count_documents({}) == 1
 
@@ -179,7 +186,9 @@ async def test_locks_of_different_keys_do_not_wait_for_each_other(store: Store) 
         await both.wait()
 
     async with asyncio.timeout(5):
-        await asyncio.gather(store.transaction(lambda b: work(b, "a")), store.transaction(lambda b: work(b, "b")))
+        await asyncio.gather(
+            store.transaction(lambda b: work(b, "a")), store.transaction(lambda b: work(b, "b"))
+        )
 
 
 async def test_a_lock_needs_a_transaction_and_hides_its_key(store: Store) -> None:
