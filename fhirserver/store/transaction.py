@@ -113,6 +113,10 @@ async def _attempt(
             await session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
             try:
                 result = await work(lane, locks)
+            except OutcomeError:
+                if lane.failure is not None and is_transient(lane.failure):
+                    raise lane.failure from lane.failure.__cause__  # work may have put it into other words
+                raise
             finally:
                 await lane.close()  # the session must be at rest before it commits or aborts
             if lane.failure is not None:  # work swallowed it, the database did not

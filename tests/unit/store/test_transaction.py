@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fhirserver.context import Version
-from fhirserver.outcome import BadRequest, Conflict, NotFound, Unprocessable
+from fhirserver.outcome import BadRequest, Conflict, NotFound, OutcomeError, Unprocessable
 from fhirserver.store import DELETE, Store
 from tests.unit.store.conftest import EVERYTHING, a_patient
 
@@ -125,6 +125,26 @@ async def test_transactions_that_change_the_same_resource_lose_no_update(make_st
         last = await one.read("Patient", "p1", permission=EVERYTHING)
         assert (json.loads(last.raw or b"")["count"], last.vid) == (10, 11)
         assert await one.database["history"].count_documents({}) == 10
+
+
+async def test_a_lost_race_is_run_again_even_if_work_words_it_anew(make_store: Any) -> None:
+    async with make_store() as one, make_store() as other:
+        await one.create("Patient", "p1", a_patient(), permission=EVERYTHING)
+        runs = 0
+
+        async def work(bound: Store) -> Version:
+            nonlocal runs
+            runs += 1
+            await bound.read("Patient", "p1", permission=EVERYTHING)
+            if runs == 1:
+                await put(other, "p1", a_patient("Souza"))
+            try:
+                return await put(bound, "p1", a_patient("Lima"))
+            except OutcomeError as error:
+                raise Unprocessable(issues=error.issues) from None
+
+        assert (await one.transaction(work)).vid == 3
+        assert runs == 2
 
 
 async def test_of_many_conditional_creates_under_one_lock_one_creates(make_store: Any) -> None:
