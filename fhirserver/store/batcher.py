@@ -27,11 +27,11 @@ def ignore_batch(name: str, items: int, seconds: float) -> None:
 class Batcher(Generic[Item, Answer]):
     """Turns concurrent `submit(item)` into few calls of `flush(items)`.
 
-    `flush` answers each item in order, with an Answer or an Exception for that item alone; what it raises is the
-    answer of the whole batch. `most`: items in one call. `weigh`/`heaviest`: the same by size. `flights`: calls
-    under way at once. `queue`: waiting items, beyond which submit is refused as Unavailable.
-    A caller that gives up (cancellation) loses only its own answer: what was submitted is still flushed.
-    Bound to the event loop of its first use.
+    `flush` answers each item in order, with an Answer or an Exception for that item alone; what it raises is
+    the answer of the whole batch. `most`: items in one call. `weigh`/`heaviest`: the same by size. `flights`:
+    calls under way at once. `queue`: waiting items, beyond which submit is refused as Unavailable. A caller
+    that gives up (cancellation) loses only its own answer: what was submitted is still flushed. Bound to the
+    event loop of its first use.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Batcher(Generic[Item, Answer]):
         )
 
     async def submit(self, item: Item) -> Answer:
-        """The answer of `flush` for `item`. Raises what flush raised, or Unavailable when the queue is full."""
+        """The answer of `flush` for `item`. Raises what flush raised, or Unavailable: the queue is full."""
         if len(self._waiting) >= self._queue:
             raise Unavailable("The server has too much to do now; try again.", code="busy", retry_after=1)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

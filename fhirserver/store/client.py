@@ -73,7 +73,8 @@ def connect(
 ) -> Client:
     """A client for `uri` with the guarantees that the store rests on, whatever the URI asks for.
 
-    `on_pool`: told what happens to connections (see store/pool.py). Nothing is sent yet. Raises CannotStart for a URI that cannot be used.
+    `on_pool`: told what happens to connections (see store/pool.py). Nothing is sent yet. Raises CannotStart
+    for a URI that cannot be used.
     """
     try:
         return AsyncMongoClient(
@@ -112,8 +113,8 @@ async def check(client: Client) -> str:
         build = await client.admin.command("buildInfo")
     except ServerSelectionTimeoutError as error:
         raise CannotStart(
-            "MongoDB does not answer, or its replica set has no primary. Check that it runs, that the URI names "
-            "its hosts and replica set, and that a replica set of one was initiated (rs.initiate())."
+            "MongoDB does not answer, or its replica set has no primary. Check that it runs, that the URI "
+            "names its hosts and replica set, and that a replica set of one was initiated (rs.initiate())."
         ) from error
     except OperationFailure as error:
         if error.code not in _NOT_ALLOWED:
@@ -191,8 +192,8 @@ def translate_write_error(error: BulkWriteError) -> OutcomeError:
 def too_large(size: int = LARGEST_DOCUMENT) -> TooLarge:
     """The error of a resource that MongoDB cannot hold as one document of `size` bytes."""
     return TooLarge(
-        f"With its search index the resource would take {size / 2**20:.1f} MB; the database holds at most 16 MB "
-        "for one resource. Split it, or keep large attachments outside and reference them by URL.",
+        f"With its search index the resource would take {size / 2**20:.1f} MB; the database holds at most "
+        "16 MB for one resource. Split it, or keep large attachments outside and reference them by URL.",
         code="resource-too-large",
     )
 

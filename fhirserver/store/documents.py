@@ -98,7 +98,7 @@ def key_of(tenant: str, type: str, id: str) -> str:
 
 
 def stamp(resource: JsonObject, id: str, vid: int, ts: int) -> JsonObject:
-    """A copy of `resource` that starts with resourceType, id and meta, with the server's version and time in meta."""
+    """A copy of `resource` that starts with resourceType, id and meta, stamped."""
     given = resource.get("meta") or {}
     meta = {name: given[name] for name in ("id", "extension") if name in given}
     meta |= {"versionId": str(vid), "lastUpdated": instant(ts)}
@@ -111,9 +111,10 @@ def prepare(
     tenant: str, type: str, id: str, resource: JsonObject | None, *, before: Document | None, now: int,
     method: str, indexer: Indexer,
 ) -> Prepared:  # fmt: skip
-    """The version that follows `before` (the stored document, None for the first), `resource` None for a deletion.
+    """The version that follows `before`: the stored document, None for the first.
 
-    Its time is `now`, or a millisecond after `before` where the clock has not moved on. Raises TooLarge.
+    `resource` is None for a deletion. The version's time is `now`, or a millisecond after `before` where the
+    clock has not moved on. Raises TooLarge.
     """
     vid = before["v"] + 1 if before else 1
     ts = max(now, before["ts"] + MILLISECOND) if before else now

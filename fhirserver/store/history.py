@@ -1,9 +1,9 @@
 """History of an instance, a type, the system: newest first, page by page.
 
 A version is current or superseded, for a moment both; what is current is looked at first, so that none slips
-through between. A page goes on where the last one ended, by (time, key, version): constant cost, and stable while
-others write. What an agent may not see, or `_at` excludes, is passed over; a page that had to pass over too much
-comes back short, with a next cursor. Source: hl7.org/fhir/R4/http.html#history
+through between. A page goes on where the last one ended, by (time, key, version): constant cost, and stable
+while others write. What an agent may not see, or `_at` excludes, is passed over; a page that had to pass over
+too much comes back short, with a next cursor. Source: hl7.org/fhir/R4/http.html#history
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PARALLEL = 8  # type collections asked at once for the system's history
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Versions, newest first. `next`: cursor of the following page, None at the end. `total`: None if not known."""
+    """Versions, newest first. `next`: cursor of the following page, if any. `total`: None if not known."""
 
     versions: tuple[Version, ...]
     next: str | None = None
@@ -77,7 +77,7 @@ async def history(
 
 
 def write_cursor(place: Place) -> str:
-    """The opaque form of the place where a page ended. No proof of anything: permissions are checked on each page."""
+    """The opaque form of the place where a page ended. It proves nothing: each page is checked anew."""
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
@@ -171,7 +171,7 @@ async def _find(
 
 
 def _query(parts: Parts, times: dict[str, int], place: Place | None, key: str) -> dict[str, Any]:
-    """Rows of the tenant within `times` and after `place` in the order of pages; `key`: the field with the key."""
+    """Rows within `times` that come after `place` in the order of pages; `key`: the field with the key."""
     terms: list[dict[str, Any]] = [{"t": parts.tenant}]
     if times:
         terms.append({"ts": times})

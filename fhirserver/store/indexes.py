@@ -1,9 +1,9 @@
 """The index plan as data, and the collections that have it.
 
-Every type gets a wildcard index for search, and (ts, _id) for history and _lastUpdated; the questions a clinic asks
-all day get a compound index that answers filter and order in one scan. Made at the first write of a type, verified
-at start. Values under `ix` are arrays except the sort keys (`<parameter>~s`), so each compound index holds at most
-one array, as MongoDB demands.
+Every type gets a wildcard index for search, and (ts, _id) for history and _lastUpdated; the questions a
+clinic asks all day get a compound index that answers filter and order in one scan. Made at the first write of
+a type, verified at start. Values under `ix` are arrays except the sort keys (`<parameter>~s`), so each
+compound index holds at most one array, as MongoDB demands.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def _by(parameter: str, order: str) -> Index:
 _BY_PATIENT_AND = {
     "AdverseEvent": "date", "AllergyIntolerance": "date", "CarePlan": "date", "CareTeam": "date",
     "ChargeItem": "occurrence", "Claim": "created", "ClinicalImpression": "date", "Communication": "sent",
-    "CommunicationRequest": "authored", "Composition": "date", "Condition": "recorded-date", "Consent": "date",
-    "DiagnosticReport": "date", "DocumentReference": "date", "Encounter": "date", "EpisodeOfCare": "date",
-    "ExplanationOfBenefit": "created", "Flag": "date", "Immunization": "date", "Invoice": "date",
-    "MedicationAdministration": "effective-time", "MedicationDispense": "whenhandedover",
+    "CommunicationRequest": "authored", "Composition": "date", "Condition": "recorded-date",
+    "Consent": "date", "DiagnosticReport": "date", "DocumentReference": "date", "Encounter": "date",
+    "EpisodeOfCare": "date", "ExplanationOfBenefit": "created", "Flag": "date", "Immunization": "date",
+    "Invoice": "date", "MedicationAdministration": "effective-time", "MedicationDispense": "whenhandedover",
     "MedicationRequest": "authoredon", "Observation": "date", "Procedure": "date",
     "QuestionnaireResponse": "authored", "ServiceRequest": "authored",
 }  # fmt: skip
@@ -137,7 +137,7 @@ class Collections:
                 await self._create(name)
 
     async def _create(self, name: str) -> None:
-        """Create the planned indexes; where that takes longer than a call may, wait on: asking again joins the build."""
+        """Create the planned indexes, however long it takes: asking again joins the build under way."""
         models = [index.model() for index in plan(name)]
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Profiles, tags and security labels in use. Source: hl7.org/fhir/R4/resource-operation-meta.html"""
+"""Profiles, tags and security labels in use. Source: hl7.org/fhir/R4/resource-operation-meta.html."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 10_000  # distinct values of one kind in one type
 
 
 async def labels(parts: Parts, type: str | None, permission: Permission) -> JsonObject:
-    """A Meta with every profile, tag and security label that a visible resource of `type` (None: any) carries."""
+    """A Meta with each profile, tag and security label of a visible resource of `type` (None: any)."""
     types = [type] if type is not None else await parts.collections.types()
     meta: JsonObject = {}
     for name, field in _FIELDS.items():

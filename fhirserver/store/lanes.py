@@ -1,7 +1,7 @@
 """How single operations reach the database: in company.
 
-SharedLane gathers what concurrent requests ask of one collection; SessionLane gathers what one transaction asks,
-one call at a time, since a session carries only one. Both answer the same questions.
+SharedLane gathers what concurrent requests ask of one collection; SessionLane gathers what one transaction
+asks, one call at a time, since a session carries only one. Both answer the same questions.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class SharedLane:
 
 
 class SessionLane:
-    """All that one transaction asks, in the order of its waves: what waits together is grouped into few calls.
+    """All that one transaction asks, in the order of its waves: what waits together makes few calls.
 
     After a failure every further operation fails with the same error: the database has ended the transaction.
     """

@@ -1,7 +1,7 @@
 """The version of the stored form, and the steps from one to the next.
 
-A new database is born at the newest version: the first step makes it. One process migrates while the others wait.
-A database that a newer server has touched is refused: an older one could not know what it must keep.
+A new database is born at the newest version: the first step makes it. One process migrates while the others
+wait. A database that a newer server has touched is refused: an older one could not know what it must keep.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import CannotStart, translated
@@ -65,22 +64,10 @@ async def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIO
                     await database[SERVER].delete_one({"_id": "lease:migrate", "holder": holder})
     if version > newest:
         raise CannotStart(
-            f"The database has the form {version}, but this server knows only {newest}: a newer server has used it. "
-            "Start that version again, or restore a backup made before the upgrade."
+            f"The database has the form {version}, but this server knows only {newest}: a newer server "
+            "has used it. Start that version again, or restore a backup made before the upgrade."
         )
     return version
-
-
-async def shared_secret(database: Database, name: str) -> bytes:
-    """32 random bytes kept under `name`, the same for every process; made by whoever asks first."""
-    with translated():
-        document = await database[SERVER].find_one_and_update(
-            {"_id": f"secret:{name}"},
-            {"$setOnInsert": {"value": secrets.token_bytes(32)}},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-    return bytes(document["value"] if document else b"")
 
 
 async def _version(database: Database) -> int:

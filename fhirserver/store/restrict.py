@@ -26,7 +26,7 @@ def compile_nothing(permission: Permission, type: str) -> Filter | None:
 
 
 class Restrictions:
-    """What a permission leaves of each type, as a filter. `compile`: store/compile.py's compile_restriction."""
+    """What a permission leaves of each type, as a filter. `compile`: see store/compile.py."""
 
     def __init__(self, database: Database, compile: Compile = compile_nothing) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Restrictions:
         return self._compile(permission, type)
 
     async def match(self, filter: Filter, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
-        """Which `rows` (documents with search fields, stored or not) match `filter`, as the database sees it."""
+        """Which `rows` (documents with search fields, stored or not) match `filter`, by the database."""
         if not rows:
             return []
         if filter is NOTHING:

@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Store:
     """Versions of resources in one database for one tenant.
 
-    Every call takes the `permission` under which it is made; what that does not cover does not exist for it. Errors
-    are OutcomeErrors; Unavailable (with retry_after) while the database does not answer.
+    Every call takes the `permission` under which it is made; what that does not cover does not exist for it.
+    Errors are OutcomeErrors; Unavailable (with retry_after) while the database does not answer.
     """
 
     def __init__(self, parts: Parts, client: Client, locks: transaction.Locks | None = None) -> None:
@@ -76,7 +76,7 @@ class Store:
         return self._parts.lane.session
 
     async def alone(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer of `call`, which uses `session` itself: nothing else of the transaction runs meanwhile."""
+        """The answer of `call`, which uses `session` itself: the rest of the transaction waits."""
         return await self._parts.alone(call)
 
     async def prepare(self) -> None:
@@ -87,10 +87,6 @@ class Store:
     async def missing(self) -> list[str]:
         """The indexes that should be there and are not; empty when all is well. Raises Unavailable."""
         return await self._parts.collections.missing()
-
-    async def shared_secret(self, name: str) -> bytes:
-        """32 random bytes kept in the database under `name`, the same for every process."""
-        return await migrate.shared_secret(self._parts.database, name)
 
     async def close(self) -> None:
         """Wait until everything that was accepted is answered. The client stays open."""
@@ -111,8 +107,8 @@ class Store:
     async def create(self, type: str, id: str, resource: JsonObject, *, permission: Permission) -> Version:
         """Store the first version of a resource; stamps id and meta.
 
-        Raises Conflict where the id was ever used, TooLarge, BadRequest for an id that R4 does not allow, Forbidden
-        where the permission does not cover what is written.
+        Raises Conflict where the id was ever used, TooLarge, BadRequest for an id that R4 does not allow,
+        Forbidden where the permission does not cover what is written.
         """
         return await write.create(self._parts, type, id, resource, permission)
 
@@ -122,10 +118,10 @@ class Store:
         """Store what `change` makes of the current version, as a compare-and-set.
 
         `change` gets the current version (perhaps a deletion, None where there is none) and answers the new
-        resource, DELETE, or None to leave things as they are; then what is current is returned. It runs again when
-        another write came first, so it must have no effect of its own and must not modify the same resource.
-        `method`: the verb to record. Raises what change raises, NotFound where nothing is there to leave or delete,
-        Conflict after too many lost races.
+        resource, DELETE, or None to leave things as they are; then what is current is returned. It runs again
+        when another write came first, so it must have no effect of its own and must not modify the same
+        resource. `method`: the verb to record. Raises what change raises, NotFound where nothing is there to
+        leave or delete, Conflict after too many lost races.
         """
         return await write.modify(self._parts, type, id, change, permission, method)
 
@@ -142,8 +138,8 @@ class Store:
     ) -> history.HistoryPage:
         """One page of the versions of an instance, a type, or the system, newest first, deletions included.
 
-        `since`, `at`: see history.Question. `cursor`: `next` of the page before. Raises NotFound for an instance
-        that never was, BadRequest for a damaged cursor.
+        `since`, `at`: see history.Question. `cursor`: `next` of the page before. Raises NotFound for an
+        instance that never was, BadRequest for a damaged cursor.
         """
         question = history.Question(type, id, since, at)
         return await history.history(self._parts, question, count=count, cursor=cursor, permission=permission)
@@ -155,9 +151,10 @@ class Store:
     async def transaction(self, work: Callable[[Store], Awaitable[T]], *, types: Iterable[str] = ()) -> T:
         """The result of `work`, all of whose writes take effect together or not at all.
 
-        `work` gets a Store of its own and may run more than once. Its concurrent calls travel together. `types`:
-        the types it may write, so that their collections are made before it begins (a collection that is made while
-        it runs costs it a second run). Raises what work raises, Conflict(contention), Unavailable.
+        `work` gets a Store of its own and may run more than once. Its concurrent calls travel together.
+        `types`: the types it may write, so that their collections are made before it begins (a collection
+        that is made while it runs costs it a second run). Raises what work raises, Conflict(contention),
+        Unavailable.
         """
         if self._parts.lane.session is not None:
             raise RuntimeError("a transaction cannot hold another one")

@@ -1,8 +1,8 @@
 """Transactions: all writes of one piece of work, or none.
 
-The work may run several times (a transaction that lost against another leaves nothing behind), so it must have no
-effect but through its Store. Only what the database calls transient is tried again, within bounds of number and time.
-Source: github.com/mongodb/specifications/blob/master/source/transactions/transactions.md
+The work may run several times (a transaction that lost against another leaves nothing behind), so it must
+have no effect but through its Store. Only what the database calls transient is tried again, within bounds of
+number and time. Source: github.com/mongodb/specifications/blob/master/source/transactions/transactions.md
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _MAJORITY = WriteConcern(w="majority", j=True, wtimeout=CONFIRM_MS)
 class Locks:
     """The locks of one transaction; given back when it ends, whichever way.
 
-    A lock is a write to a document of that key: the database lets two transactions that do so not both commit. The
-    turn that is taken first only keeps those of the same process from running into each other.
+    A lock is a write to a document of that key: the database lets two transactions that do so not both
+    commit. The turn that is taken first only keeps those of the same process from running into each other.
     """
 
     def __init__(self, database: Database, session: AsyncClientSession, tenant: str, turns: Turns) -> None:
@@ -56,7 +56,8 @@ class Locks:
 
     def id_of(self, key: str) -> str:
         """What the key is known by: keys name identifiers of persons, which have no business in a lock."""
-        return f"{self._tenant}/{hashlib.blake2b(key.encode(errors='surrogatepass'), digest_size=20).hexdigest()}"
+        digest = hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=20)
+        return f"{self._tenant}/{digest.hexdigest()}"
 
     async def take_turn(self, key: str) -> bool:
         """Wait for the turn of `key`; False where this transaction has the lock already."""
@@ -87,7 +88,7 @@ async def run(
     work: Callable[[SessionLane, Locks], Awaitable[T]],
     make_parts: Callable[[AsyncClientSession], tuple[SessionLane, Locks]],
 ) -> T:
-    """The result of `work`, committed. Raises what work raised, Conflict after too many lost races, Unavailable."""
+    """The result of `work`, committed. Raises what work raised, Conflict, Unavailable."""
     deadline = time.monotonic() + SECONDS
     for pause in _pauses():
         try:
@@ -112,6 +113,10 @@ async def _attempt(
             await session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
             try:
                 result = await work(lane, locks)
+            except OutcomeError:
+                if lane.failure is not None and is_transient(lane.failure):
+                    raise lane.failure from lane.failure.__cause__  # work may have put it into other words
+                raise
             finally:
                 await lane.close()  # the session must be at rest before it commits or aborts
             if lane.failure is not None:  # work swallowed it, the database did not

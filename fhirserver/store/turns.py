@@ -18,7 +18,7 @@ class _Queue:
 
 
 class Turns:
-    """First come, first served, for each key. `patience`: seconds after which one goes ahead without a turn."""
+    """First come, first served, by key. `patience`: seconds after which one goes ahead without a turn."""
 
     def __init__(self, patience: float = 5.0) -> None:
         self._patience = patience

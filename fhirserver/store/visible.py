@@ -1,7 +1,7 @@
 """Which versions an agent may see where they have no row with search fields: superseded ones and deletions.
 
-The old content is indexed again and the database itself is asked whether it matches the restriction, so that the
-rule is the one and only compiled filter. A deletion is as visible as the version that it deleted.
+The old content is indexed again and the database itself is asked whether it matches the restriction, so that
+the rule is the one and only compiled filter. A deletion is as visible as the version that it deleted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A real MongoDB for tests: one embedded mongod for each pytest worker, a fresh database for each test.
 
-Fixtures (import them into a conftest.py): `mongodb_uri`, `database_name`. FHIRSERVER_TEST_MONGODB_URI names a replica
-set to use instead.
+Fixtures (import them into a conftest.py): `mongodb_uri`, `database_name`. FHIRSERVER_TEST_MONGODB_URI names a
+replica set to use instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fhirserver.store import Mongod
 
 @contextmanager
 def running_mongod(folder: Path) -> Iterator[Mongod]:
-    """A supervised mongod in `folder`, usable from any event loop; its supervisor lives in a thread of its own."""
+    """A supervised mongod in `folder`, for any event loop; its supervisor lives in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="mongod", daemon=True)
     thread.start()

@@ -35,10 +35,20 @@ async def fill(store: Store) -> None:
     await put(store, "Patient", "a", a_patient("four"))
 
 
-ALL = ["Patient/a/4", "Patient/b/2", "Patient/a/3", "Encounter/e/1", "Patient/a/2", "Patient/b/1", "Patient/a/1"]
+ALL = [
+    "Patient/a/4",
+    "Patient/b/2",
+    "Patient/a/3",
+    "Encounter/e/1",
+    "Patient/a/2",
+    "Patient/b/1",
+    "Patient/a/1",
+]
 
 
-async def pages(store: Store, count: int, permission: Permission = EVERYTHING, **question: Any) -> list[list[str]]:
+async def pages(
+    store: Store, count: int, permission: Permission = EVERYTHING, **question: Any
+) -> list[list[str]]:
     found, cursor = [], None
     while True:
         page = await store.history(**question, count=count, cursor=cursor, permission=permission)
@@ -60,7 +70,9 @@ async def pages(store: Store, count: int, permission: Permission = EVERYTHING, *
     ],
 )
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 100])
-async def test_pages_are_complete_and_newest_first(store: Store, question: Any, expected: list[str], count: int) -> None:
+async def test_pages_are_complete_and_newest_first(
+    store: Store, question: Any, expected: list[str], count: int
+) -> None:
     await fill(store)
     found = await pages(store, count, **question)
     assert [each for page in found for each in page] == expected
@@ -90,11 +102,17 @@ async def test_at_finds_what_was_current_within_the_period(store: Store) -> None
     second = (await store.vread("Patient", "a", 2, permission=EVERYTHING)).ts
     third = second + 2000  # the deletion; the encounter came between
     assert await pages(store, 10, at=(second, second + 1)) == [["Patient/a/2", "Patient/b/1"]]
-    assert await pages(store, 1, at=(second + 500, third)) == [["Encounter/e/1"], ["Patient/a/2"], ["Patient/b/1"]]
+    assert await pages(store, 1, at=(second + 500, third)) == [
+        ["Encounter/e/1"],
+        ["Patient/a/2"],
+        ["Patient/b/1"],
+    ]
     assert await pages(store, 10, at=(second - 10_000, second - 9_000)) == [[]]
     assert await pages(store, 10, type="Patient", id="a", at=(third, third + 1)) == [["Patient/a/3"]]
     future = third + 10**9
-    assert await pages(store, 10, at=(future, future + 1)) == [["Patient/a/4", "Patient/b/2", "Encounter/e/1"]]
+    assert await pages(store, 10, at=(future, future + 1)) == [
+        ["Patient/a/4", "Patient/b/2", "Encounter/e/1"]
+    ]
 
 
 async def test_at_looks_further_when_much_was_replaced(store: Store) -> None:
@@ -141,7 +159,9 @@ async def test_an_instance_that_never_was_is_not_found(store: Store) -> None:
             await store.history(type="Patient", id=id, count=10, permission=EVERYTHING)
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "e30", "!!", "W10", "WzEsMiwzXQ", "WyJhIiwgImIiLCAxXQ", "á", "\0", "W" * 10_000])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "e30", "!!", "W10", "WzEsMiwzXQ", "WyJhIiwgImIiLCAxXQ", "á", "\0", "W" * 10_000]
+)
 async def test_a_damaged_cursor_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(BadRequest):
         await store.history(count=10, cursor=cursor, permission=EVERYTHING)
@@ -210,7 +230,9 @@ async def test_a_restricted_agent_writes_only_what_it_may_see(make_store: Any) -
             await store.create("Observation", "new", an_observation("other"), permission=RESTRICTED)
         assert (await store.read("Observation", "theirs", permission=EVERYTHING)).vid == 1
         assert (await put_as(store, RESTRICTED, "mine", an_observation("mine", status="final"))).vid == 2
-        assert (await store.create("Observation", "new", an_observation("mine"), permission=RESTRICTED)).vid == 1
+        assert (
+            await store.create("Observation", "new", an_observation("mine"), permission=RESTRICTED)
+        ).vid == 1
         assert (await put_as(store, RESTRICTED, "new", DELETE)).deleted
 
 

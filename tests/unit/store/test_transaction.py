@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fhirserver.context import Version
-from fhirserver.outcome import BadRequest, Conflict, NotFound, Unprocessable
+from fhirserver.outcome import BadRequest, Conflict, NotFound, OutcomeError, Unprocessable
 from fhirserver.store import DELETE, Store
 from tests.unit.store.conftest import EVERYTHING, a_patient
 
@@ -35,7 +35,10 @@ async def test_concurrent_calls_of_a_transaction_are_committed_together_in_few_c
         async def work(bound: Store) -> list[Version]:
             return await asyncio.gather(
                 *(bound.create("Patient", f"p{n}", a_patient(), permission=EVERYTHING) for n in range(200)),
-                *(bound.create("Encounter", f"e{n}", {"resourceType": "Encounter"}, permission=EVERYTHING) for n in range(100)),
+                *(
+                    bound.create("Encounter", f"e{n}", {"resourceType": "Encounter"}, permission=EVERYTHING)
+                    for n in range(100)
+                ),
                 put(bound, "old", a_patient("New")),
             )
 
@@ -124,6 +127,26 @@ async def test_transactions_that_change_the_same_resource_lose_no_update(make_st
         assert await one.database["history"].count_documents({}) == 10
 
 
+async def test_a_lost_race_is_run_again_even_if_work_words_it_anew(make_store: Any) -> None:
+    async with make_store() as one, make_store() as other:
+        await one.create("Patient", "p1", a_patient(), permission=EVERYTHING)
+        runs = 0
+
+        async def work(bound: Store) -> Version:
+            nonlocal runs
+            runs += 1
+            await bound.read("Patient", "p1", permission=EVERYTHING)
+            if runs == 1:
+                await put(other, "p1", a_patient("Souza"))
+            try:
+                return await put(bound, "p1", a_patient("Lima"))
+            except OutcomeError as error:
+                raise Unprocessable(issues=error.issues) from None
+
+        assert (await one.transaction(work)).vid == 3
+        assert runs == 2
+
+
 async def test_of_many_conditional_creates_under_one_lock_one_creates(make_store: Any) -> None:
     async with make_store() as one, make_store() as other:
 
@@ -132,7 +155,9 @@ async def test_of_many_conditional_creates_under_one_lock_one_creates(make_store
                 await bound.lock("Patient?identifier=123")
 
                 async def find() -> Any:
-                    return await bound.database["Patient"].find_one({"ix.family": "silva"}, session=bound.session)
+                    return await bound.database["Patient"].find_one(
+                        {"ix.family": "silva"}, session=bound.session
+                    )
 
                 if (found := await bound.alone(find)) is not None:
                     return str(found["_id"]).split("/")[-1]
@@ -140,7 +165,9 @@ async def test_of_many_conditional_creates_under_one_lock_one_creates(make_store
 
             return await store.transaction(work, types=["Patient"])
 
-        ids = await asyncio.gather(*(create_if_none(s, f"p{n}-{s is one}") for n in range(50) for s in (one, other)))
+        ids = await asyncio.gather(
+            *(create_if_none(s, f"p{n}-{s is one}") for n in range(50) for s in (one, other))
+        )
         assert len(set(ids)) == 1
         assert await one.database["Patient"].count_documents({}) == 1
 
@@ -179,7 +206,9 @@ async def test_locks_of_different_keys_do_not_wait_for_each_other(store: Store) 
         await both.wait()
 
     async with asyncio.timeout(5):
-        await asyncio.gather(store.transaction(lambda b: work(b, "a")), store.transaction(lambda b: work(b, "b")))
+        await asyncio.gather(
+            store.transaction(lambda b: work(b, "a")), store.transaction(lambda b: work(b, "b"))
+        )
 
 
 async def test_a_lock_needs_a_transaction_and_hides_its_key(store: Store) -> None:
