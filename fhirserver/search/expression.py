@@ -94,11 +94,15 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """An interval of `field` fulfils `narrow` where it is stored as narrow, `wide` where as wide."""
+    """An interval of `field` fulfils `narrow` where it is stored as narrow, `wide` where as wide.
+
+    `single`: a resource has at most one interval, so that two conditions on the field are one on the interval.
+    """
 
     field: str
     narrow: Condition
     wide: Condition
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +177,33 @@ Expression: TypeAlias = (
     And | Or | Not | Ids | Updated | Missing | Equals | Starts | Contains | Exact | Dates | Numbers | Composite
     | Near | Words | Chain | Has | Hierarchy
 )  # fmt: skip
+_MOST_ALTERNATIVES = 16
 EVERYTHING = And()
 NOTHING = Or()
 
 
-def both(first: Expression | None, second: Expression | None) -> Expression:
-    """The conjunction of two expressions, flattened; None and EVERYTHING ask for nothing."""
+def both(first: Expression, second: Expression) -> Expression:
+    """The conjunction of two expressions, flattened; conditions on a field with one interval are merged."""
     items: list[Expression] = []
     for part in (first, second):
-        if isinstance(part, And):
-            items += part.items
-        elif part is not None:
-            items.append(part)
+        for item in part.items if isinstance(part, And) else (part,):
+            _conjoin(items, item)
     return items[0] if len(items) == 1 else And(tuple(items))
+
+
+def _conjoin(items: list[Expression], item: Expression) -> None:
+    if isinstance(item, Dates) and item.single:
+        for at, other in enumerate(items):
+            if isinstance(other, Dates) and other.field == item.field and other.single:
+                narrow, wide = _product(other.narrow, item.narrow), _product(other.wide, item.wide)
+                if len(wide) <= _MOST_ALTERNATIVES:
+                    items[at] = Dates(item.field, narrow, wide, single=True)
+                    return
+    items.append(item)
+
+
+def _product(one: Condition, other: Condition) -> Condition:
+    return tuple(first + second for first in one for second in other)
 
 
 def either(items: tuple[Expression, ...]) -> Expression:

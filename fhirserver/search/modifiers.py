@@ -194,7 +194,8 @@ def _date(scope: Scope, parameter: SearchParameter, modifier: str, text: str, fi
     if modifier:
         raise _unknown_modifier(parameter)
     value = date.parse(text)
-    return Dates(field, value.condition(scope.now, narrow=True), value.condition(scope.now))
+    narrow, wide = value.condition(scope.now, narrow=True), value.condition(scope.now)
+    return Dates(field, narrow, wide, single=not parameter.repeats)
 
 
 def _number(scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str) -> Expression:
@@ -216,7 +217,7 @@ def _composite(scope: Scope, parameter: SearchParameter, modifier: str, text: st
     texts = composite.parse(text, len(parameter.components))
     parts = []
     for name, component, part in zip(composite.NAMES, parameter.components, texts, strict=False):
-        plain = replace(_PLAIN, code=component.code, type=component.type)
+        plain = replace(_PLAIN, code=component.code, type=component.type, repeats=True)
         parts.append(leaf(scope, None, plain, "", part, name))
     return Composite(field, tuple(parts))
 
