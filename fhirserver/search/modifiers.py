@@ -46,7 +46,7 @@ def condition(
     Raises BadRequest (modifier-unknown, modifier-not-supported), InvalidSearchValue, TooCostly.
     """
     code = parameter.code
-    if modifier == "missing":
+    if modifier == "missing" and parameter.type != "special":
         return _missing(parameter, text)
     values = scope.alternatives(text)
     if code in _SPECIAL:

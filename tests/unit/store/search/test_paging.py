@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -171,8 +172,6 @@ def test_a_cursor_expires(corpus: Corpus) -> None:
     now = 1_800_000_000
     query = corpus.query("Patient?_count=5")
     cursor = corpus.run(corpus.searcher(clock=lambda: now).search(query, PERMISSION)).next
-    from dataclasses import replace
-
     later = corpus.searcher(clock=lambda: now + 86_401)
     with pytest.raises(BadRequest) as caught:
         corpus.run(later.search(replace(query, cursor=cursor), PERMISSION))
