@@ -35,7 +35,7 @@ from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.client import Client
-from fhirserver.store.compile import compile_restriction
+from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import signing_key
 from fhirserver.store.migrate import migrate
@@ -105,7 +105,7 @@ class Foundation:
             tenant=settings.tenant,
             indexer=indexer,
             clock=now,
-            compile=compile_restriction,
+            compile=restriction_compiler(settings.tenant),
             on_batch=self.metrics.on_batch,
         )
         searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
@@ -179,7 +179,9 @@ async def build(settings: Settings) -> Application:
             return ["the database does not answer"]
         return [f"index missing: {name}" for name in missing]
 
-    front.site = build_site(ready, base.metrics, lambda: openapi_document(services), docs=settings.docs)
+    front.site = build_site(
+        ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
+    )
     tasks = [asyncio.create_task(_follow(base, front, own))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
@@ -239,7 +241,8 @@ async def reindex(
 ) -> int:
     """Index everything (or `types`) again, for `fhirserver reindex`; the number of resources done.
 
-    Waits first until every running worker has taken up the present parameters. Raises OutcomeError, CannotStart.
+    Waits first until every running worker has taken up the present parameters. Raises OutcomeError,
+    CannotStart.
     """
     base = await lay(settings)
     database = base.client[settings.database]

@@ -16,7 +16,7 @@ from pydantic_settings import (
 )
 
 
-class Limits(BaseModel):
+class Limits(BaseModel, extra="forbid"):
     """Bounds on what one request may cost. Over a limit is refused, never cut silently."""
 
     body_bytes: int = Field(10 * 2**20, description="Largest request body, also after decompression.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 _DESCRIPTION = """\
 A FHIR R4 server on MongoDB.
@@ -22,12 +23,15 @@ examples:
 settings: flags, then FHIRSERVER_* variables, then fhirserver.toml in the current folder, then defaults.
 exit codes: 0 done, 1 failed, 2 wrong command line or settings, 3 partly failed, 130 interrupted."""
 
-_Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser("fhirserver", description=_DESCRIPTION, epilog=_EPILOG, **_RAW)
+    parser = argparse.ArgumentParser(
+        "fhirserver", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=_Raw
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _serve(commands)
     _load(commands)
@@ -49,9 +53,6 @@ class _Raw(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=28, width=100)
 
 
-_RAW: dict[str, type[argparse.HelpFormatter]] = {"formatter_class": _Raw}
-
-
 def _add(
     commands: _Commands, name: str, summary: str, example: str, text: str = ""
 ) -> argparse.ArgumentParser:
@@ -60,7 +61,7 @@ def _add(
         help=summary,
         description=text or f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"example:\n  {example}",
-        **_RAW,
+        formatter_class=_Raw,
     )
 
 

@@ -106,7 +106,7 @@ class FhirClient:
                 refused = isinstance(problem, ConnectionRefusedError)
                 if last or not (refused or method == "GET"):
                     raise Unreachable(
-                        f"{self.root} does not answer ({problem or type(problem).__name__})"
+                        f"{self.root} does not answer ({str(problem) or type(problem).__name__})"
                     ) from None
                 time.sleep(0.2 * (attempt + 1))
                 continue

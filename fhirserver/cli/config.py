@@ -51,7 +51,7 @@ def _reading(file: Path | None) -> type[Settings]:
 def environment(settings: Settings) -> Mapping[str, str]:
     """`settings` as FHIRSERVER_* variables, so that worker processes read the same."""
     variables = {}
-    for name in settings.model_fields_set | set(FLAGS):
+    for name in sorted(settings.model_fields_set | set(FLAGS)):
         value = getattr(settings, name)
         if value is None:
             continue

@@ -68,8 +68,7 @@ def examine(options: argparse.Namespace) -> Iterator[Finding]:
     yield from check_settings(settings)
     yield check_disk(settings.data_dir)
     client = FhirClient(options.server or settings.fhir_base)
-    running = client.is_there()
-    if running:
+    if client.is_there():
         ready = client.is_ready()
         yield Finding(
             Grade.OK if ready else Grade.WRONG,
@@ -81,9 +80,6 @@ def examine(options: argparse.Namespace) -> Iterator[Finding]:
         yield Finding(Grade.OK, "server", f"none runs at {client.base}")
     if settings.mongodb_uri is None:
         yield from check_program(settings)
-        if running:
-            yield Finding(Grade.OK, "mongodb", "belongs to the running server, which is asked above")
-            return
         if not (settings.data_dir / "mongo").is_dir():
             yield Finding(
                 Grade.OK, "mongodb", f"no data yet in {settings.data_dir}; the first start makes them"
@@ -150,7 +146,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     try:
         with database(settings) as reachable:
             inspection = asyncio.run(inspect(reachable))
-    except (CannotStart, CommandFailed) as problem:
+    except CommandFailed as problem:
         yield Finding(Grade.WRONG, "mongodb", "cannot be used", str(problem))
         return
     yield from judge(inspection)

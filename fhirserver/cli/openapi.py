@@ -6,13 +6,13 @@ import argparse
 
 from fhirserver.cli.config import load_settings
 from fhirserver.cli.terminal import say
+from fhirserver.http.openapi import openapi_document
+from fhirserver.r4.definitions import Definitions
+from fhirserver.r4.jsontext import dump_json
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the document as JSON."""
-    settings = load_settings(options)
-    from fhirserver.app import api_document
-    from fhirserver.r4.jsontext import dump_json
-
-    say(dump_json(api_document(settings), pretty=True).decode())
+    document = openapi_document(load_settings(options), Definitions.load())
+    say(dump_json(document, pretty=True).decode())
     return 0

@@ -45,8 +45,8 @@ class Failure:
 class Request:
     """A Bundle to POST.
 
-    `digests`: for each label of a batch what identifies it where sending it again would double it, else empty;
-    for a transaction one, for all of it. `read`: bytes of the files read for it.
+    `digests`: for each label of a batch what identifies it where sending it again would double it, else
+    empty; for a transaction one, for all of it. `read`: bytes of the files read for it.
     """
 
     atomic: bool
@@ -145,14 +145,14 @@ class Planner:
         yield from self._transaction(label, sent, text)
 
     def _transaction(
-        self, label: Label, entries: list[dict[str, Any]], text: bytes
+        self, label: Label, entries: list[dict[str, Any]], body: bytes
     ) -> Iterator[Request | Failure]:
         labels = tuple(_inside(label, n, entry) for n, entry in enumerate(entries))
         digest = _digest(body) if any(_doubles(entry.get("request")) for entry in entries) else ""
         if len(entries) > self.limit:
             text = (
-                f"a transaction of {len(entries)} entries is over the server's limit of {self.limit}; it is not "
-                "split, because it is all or nothing. Raise FHIRSERVER_LIMITS__BUNDLE_ENTRIES."
+                f"a transaction of {len(entries)} entries is over the server's limit of {self.limit}; "
+                "it is not split, because it is all or nothing. Raise FHIRSERVER_LIMITS__BUNDLE_ENTRIES."
             )
             yield Failure(label, 0, text, len(entries))
         elif digest in self.done:

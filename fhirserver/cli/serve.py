@@ -1,8 +1,8 @@
 """`fhirserver serve`: MongoDB, the workers, the demo clinic, and a line that says what to try.
 
 This process supervises: mongod in a thread of its own, the workers by granian in the main thread. Both end
-with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's hand
-where it is killed.
+with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's
+hand where it is killed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import shutil
 import socket
 import threading
 import time
@@ -17,23 +18,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 
+from fhirserver import __version__
 from fhirserver.cli.client import FhirClient
 from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.fill import fill
 from fhirserver.cli.processes import die_with_parent
 from fhirserver.cli.terminal import CommandFailed, say
-from fhirserver.cli.version import version
 from fhirserver.http import logs
 from fhirserver.settings import Settings
 
-APPLICATION = "fhirserver.app:asgi"
+APPLICATION = "fhirserver.app:create"
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 60
 
@@ -49,8 +51,9 @@ def run(options: argparse.Namespace) -> int:
         )
     _check_port(settings)
     logs.configure(settings.log_level)
-    with database(settings) as reachable:
-        os.environ.update(environment(reachable))  # the workers read their settings from here
+    with database(settings, share=False) as reachable:
+        shared = reachable.model_copy(update={"metrics_dir": _metrics_dir(settings)})
+        os.environ.update(environment(shared))  # the workers read their settings from here
         multiprocessing.set_start_method("spawn", force=True)  # this process has threads: it must not fork
         announcer = threading.Thread(
             target=_announce, args=(settings, options.demo, started), name="announcer", daemon=True
@@ -68,9 +71,19 @@ def _check_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as problem:
             raise CommandFailed(
-                f"port {settings.port} of {settings.host} cannot be used ({problem.strerror}). Another server "
-                "may run there already; choose another port, such as --port 8080."
+                f"port {settings.port} of {settings.host} cannot be used ({problem.strerror}). Another "
+                "server may run there already; choose another port, such as --port 8080."
             ) from None
+
+
+def _metrics_dir(settings: Settings) -> Path | None:
+    """An empty folder in which several workers share their metrics; one worker needs none."""
+    if settings.workers == 1:
+        return None
+    folder = settings.metrics_dir or settings.data_dir.absolute() / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _serve(settings: Settings) -> None:
@@ -96,10 +109,10 @@ def _serve(settings: Settings) -> None:
 
 
 def _load_application(parent: int, target: str, *_: Any) -> Callable[..., Any]:
-    """Runs in the worker: the ASGI application, in a process that ends with its parent."""
+    """Runs in the worker: builds the ASGI application, in a process that ends with its parent."""
     die_with_parent(parent)
     module, name = target.split(":")
-    application: Callable[..., Any] = getattr(import_module(module), name)
+    application: Callable[..., Any] = getattr(import_module(module), name)()
     return application
 
 
@@ -113,7 +126,7 @@ def _announce(settings: Settings, demo: bool, started: float) -> None:
             return
         time.sleep(0.02)
     external = settings.mongodb_uri is not None
-    say(f"fhirserver {version()} is ready after {time.monotonic() - started:.1f} s")
+    say(f"fhirserver {__version__} is ready after {time.monotonic() - started:.1f} s")
     say(f"  FHIR    {root}/fhir")
     if settings.docs:
         say(f"  API     {root}/docs")

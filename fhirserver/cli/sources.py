@@ -9,8 +9,9 @@ import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 SUFFIXES = (".json", ".ndjson", ".jsonl")
 LINES = (".ndjson", ".jsonl")
@@ -77,26 +78,26 @@ def read(name: str, *, named: bool) -> Iterator[Document]:
 
 def _documents(name: str, stored: BinaryIO, named: bool) -> Iterator[Document]:
     counted = _Counting(stored)
-    buffered = io.BufferedReader(counted, 2**16)
-    content: BinaryIO = buffered
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        content = gzip.GzipFile(fileobj=buffered)
+    buffered = io.BufferedReader(cast("io.RawIOBase", counted), 2**16)
+    zipped = buffered.peek(2)[:2] == b"\x1f\x8b"
+    content = gzip.GzipFile(fileobj=buffered) if zipped else buffered
     first = content.readline()
-    if not (name.removesuffix(".gz").endswith(LINES) or _is_object(first)):
-        text = first + content.read()
-        yield Document(name, None, text, counted.taken(), named)
+    by_line = name.removesuffix(".gz").endswith(LINES) or (bool(content.peek(1)) and _is_object(first))
+    if not by_line:
+        yield Document(name, None, first + content.read(), counted.taken(), named)
         return
-    number, line, alone = 1, first, True
-    while line:
-        following = content.readline()
-        alone = alone and not following.strip()
-        if line.strip():
-            yield Document(name, None if alone else number, line.strip(), counted.taken(), named)
-        alone, number, line = False, number + 1, following
+    lines = ((n, line.strip()) for n, line in enumerate(chain([first], content), 1) if line.strip())
+    number, text = next(lines, (0, b""))
+    following = next(lines, None)
+    if number:
+        yield Document(name, number if following else None, text, counted.taken(), named)
+    while following:
+        yield Document(name, *following, counted.taken(), named)
+        following = next(lines, None)
 
 
 def _is_object(line: bytes) -> bool:
-    """Whether the line is a whole JSON object: then the file is NDJSON, if only of one line."""
+    """Whether the line is a whole JSON object: where more lines follow, the file is NDJSON."""
     text = line.strip()
     if not (text.startswith(b"{") and text.endswith(b"}")):
         return False

@@ -20,6 +20,6 @@ def run(options: argparse.Namespace) -> int:
             say(asyncio.run(mint_token(reachable, scope=options.scope, ttl=options.ttl)))
         except ValueError as problem:
             raise UsageError(
-                f"{problem} is no scope that can be given here; use user/ or system/ scopes such as system/*.rs"
+                f"{problem} is no scope that can be given; use user/ or system/ scopes such as system/*.rs"
             ) from problem
     return 0

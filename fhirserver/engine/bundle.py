@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fhirserver.services import Services
 
 _PHASES = (("DELETE",), ("POST",), ("PUT", "PATCH"), ("GET", "HEAD"))
+_BODIES = (Kind.CREATE, Kind.UPDATE)
 _PARALLEL = 32
 _REQUEST_HEADERS = {
     "ifNoneMatch": "if-none-match",
@@ -144,14 +145,16 @@ async def run_transaction(engine: Engine, exchange: Exchange) -> tuple[Result, .
     permissions = await _admit(engine, exchange, interactions)
     known = _known_urls(interactions)
     plain = tuple(replace(i, body=rewrite(i.body, known)) if known else i for i in interactions)
-    _refuse(await engine.validate_all(plain))
+    wanted = [find_conditional(i.body) if i.kind in _BODIES else set() for i in plain]
+    _refuse(await engine.validate_all(tuple(map(_settled_for_now, plain, wanted))))
 
     async def work(store: Any) -> tuple[Result, ...]:
         bound = services.within(store)
-        resolved = await _resolve(plain, permissions, bound)
+        resolved = await _resolve(plain, wanted, permissions, bound)
         return await _run_phases(engine, resolved, permissions, bound)
 
-    return await services.store.transaction(work)
+    written = {i.type for i in plain if i.type and i.method != "GET"}
+    return await services.store.transaction(work, types=written)
 
 
 def _with_id(interaction: Interaction, services: Services) -> Interaction:
@@ -193,10 +196,11 @@ def _within(issue: Issue, where: str) -> Issue:
 
 
 def _at(error: OutcomeError, number: int) -> OutcomeError:
-    return type(error)(
-        issues=[_within(issue, f"Bundle.entry[{number}]") for issue in error.issues],
-        retry_after=error.retry_after,
-    )
+    """The error as one of entry `number`. Keeps its cause, by which the store knows what can be run again."""
+    issues = [_within(issue, f"Bundle.entry[{number}]") for issue in error.issues]
+    placed = type(error)(issues=issues, retry_after=error.retry_after)
+    placed.__cause__ = error
+    return placed
 
 
 def _check_identities(interactions: Sequence[Interaction]) -> None:
@@ -213,7 +217,7 @@ def _check_identities(interactions: Sequence[Interaction]) -> None:
                     expression=(f"Bundle.entry[{seen[identity]}]", f"Bundle.entry[{number}]"),
                 )
             seen[identity] = number
-        if interaction.full_url and interaction.kind in (Kind.CREATE, Kind.UPDATE):
+        if interaction.full_url and interaction.kind in _BODIES:
             if interaction.full_url in urls:
                 raise BadRequest(
                     "Two entries have the same fullUrl; references to it would be ambiguous.",
@@ -230,13 +234,25 @@ def _known_urls(interactions: Sequence[Interaction]) -> dict[str, str]:
         for interaction in interactions
         if interaction.full_url
         and interaction.id
-        and interaction.kind in (Kind.CREATE, Kind.UPDATE)
+        and interaction.kind in _BODIES
         and "if-none-exist" not in interaction.headers
     }
 
 
+def _settled_for_now(interaction: Interaction, wanted: set[str]) -> Interaction:
+    """The interaction as validation sees it: a conditional reference counts as one to its type."""
+    if not wanted:
+        return interaction
+    return replace(
+        interaction, body=rewrite(interaction.body, {text: f"{text.partition('?')[0]}/0" for text in wanted})
+    )
+
+
 async def _resolve(
-    interactions: tuple[Interaction, ...], permissions: Sequence[Permission], services: Services
+    interactions: tuple[Interaction, ...],
+    wanted: Sequence[set[str]],
+    permissions: Sequence[Permission],
+    services: Services,
 ) -> tuple[Interaction, ...]:
     """Settle conditional entries and conditional references, under locks; rewrite what refers to them."""
     matches: dict[str, str] = {}
@@ -259,17 +275,13 @@ async def _resolve(
         settled = resolved[number]
         if interaction.full_url and settled.id:
             matches[interaction.full_url] = f"{settled.type}/{settled.id}"
-    for number, interaction in enumerate(resolved):
-        if interaction.kind in (Kind.CREATE, Kind.UPDATE):
-            wanted = find_conditional(interaction.body)
-            for text in wanted - matches.keys():
+    for number, texts in enumerate(wanted):
+        for text in texts - matches.keys():
+            if resolved[number].kind in _BODIES:
                 matches[text] = await _conditional_reference(text, permissions[number], services, number)
     if not matches:
         return tuple(resolved)
-    return tuple(
-        replace(i, body=rewrite(i.body, matches)) if i.kind in (Kind.CREATE, Kind.UPDATE) else i
-        for i in resolved
-    )
+    return tuple(replace(i, body=rewrite(i.body, matches)) if i.kind in _BODIES else i for i in resolved)
 
 
 def _is_conditional(interaction: Interaction) -> bool:

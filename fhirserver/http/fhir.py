@@ -68,7 +68,9 @@ class FhirApp:
         exchange: Exchange | None = None
         how = Answering(request_id, head=scope["method"] == "HEAD")
         try:
-            how = answering(headers, scope["query_string"].decode("latin-1"), scope["method"], request_id)
+            query = scope["query_string"].decode("latin-1")
+            any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
+            how = answering(headers, query, scope["method"], request_id, any_format=any_format)
             agent = await self.engine.gate.agent(headers.get("authorization"))
             exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
             status, out, body = await self._answer(exchange, how)
@@ -129,6 +131,7 @@ class FhirApp:
         await send({"type": "http.response.body", "body": body})
 
 
+_BINARY = "/fhir/Binary/"
 _TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
     "transaction": "/",
     "operation": "/{type}/{id}/${operation}",

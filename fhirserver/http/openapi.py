@@ -13,7 +13,8 @@ from fhirserver.engine.routes import COMPARTMENTS, ROUTES, Route
 from fhirserver.operations import OPERATIONS
 
 if TYPE_CHECKING:
-    from fhirserver.services import Services
+    from fhirserver.r4.definitions import Definitions
+    from fhirserver.settings import Settings
 
 _JSON = "application/fhir+json"
 _XML = "application/fhir+xml"
@@ -39,7 +40,7 @@ _ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
 _READS = (Kind.READ, Kind.VREAD)
 
 
-def openapi_document(services: Services) -> dict[str, Any]:
+def openapi_document(settings: Settings, definitions: Definitions) -> dict[str, Any]:
     """The document as JSON."""
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -57,9 +58,9 @@ def openapi_document(services: Services) -> dict[str, Any]:
             "description": "FHIR R4 (4.0.1) REST API. GET /fhir/metadata lists the search parameters of every type.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": services.settings.fhir_base.removesuffix("/fhir")}],
+        "servers": [{"url": settings.fhir_base.removesuffix("/fhir")}],
         "paths": paths,
-        "components": _components(services),
+        "components": _components(definitions),
     }
 
 
@@ -168,8 +169,8 @@ def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _components(services: Services) -> dict[str, Any]:
-    types = sorted(services.definitions.resource_types)
+def _components(definitions: Definitions) -> dict[str, Any]:
+    types = sorted(definitions.resource_types)
 
     def resource(type: str) -> dict[str, Any]:
         return {

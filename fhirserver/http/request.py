@@ -15,7 +15,7 @@ from fhirserver.engine import bundle
 from fhirserver.http import negotiation
 from fhirserver.http.body import Receive, read_body
 from fhirserver.http.negotiation import FORM, JSON_PATCH, Format
-from fhirserver.outcome import BadRequest, Unprocessable, UnsupportedMedia, UriTooLong
+from fhirserver.outcome import BadRequest, NotAcceptable, Unprocessable, UnsupportedMedia, UriTooLong
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.r4.xmltext import parse_xml
 
@@ -56,8 +56,13 @@ def request_id_of(headers: Mapping[str, str]) -> str:
     return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def answering(headers: Mapping[str, str], query: str, method: str, request_id: str) -> Answering:
-    """How to answer: format, pretty, Prefer. Raises NotAcceptable."""
+def answering(
+    headers: Mapping[str, str], query: str, method: str, request_id: str, *, any_format: bool = False
+) -> Answering:
+    """How to answer: format, pretty, Prefer.
+
+    `any_format`: what is asked for may exist in formats of its own (a Binary). Raises NotAcceptable.
+    """
     format, pretty = None, False
     if "_format" in query or "_pretty" in query:
         for name, value in parse_qsl(query):
@@ -66,11 +71,17 @@ def answering(headers: Mapping[str, str], query: str, method: str, request_id: s
             elif name == "_pretty":
                 pretty = value == "true"
     accept = headers.get("accept")
+    try:
+        chosen = negotiation.chosen(accept, format)
+    except NotAcceptable:
+        if not any_format:
+            raise
+        chosen = Format.JSON
     prefer = headers.get("prefer", "")
     wanted = re.search(r"return=(minimal|representation|OperationOutcome)", prefer) if prefer else None
     return Answering(
         request_id,
-        negotiation.chosen(accept, format),
+        chosen,
         pretty,
         wanted[1] if wanted else "",
         method == "HEAD",

@@ -71,7 +71,7 @@ async def serialised(
         return await work(bound)
 
     services.query(type, pairs)  # refuses bad criteria before a transaction is opened
-    return await services.store.transaction(locked)
+    return await services.store.transaction(locked, types=[type])
 
 
 def lock_key(type: str, pairs: Criteria) -> str:

@@ -20,8 +20,8 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
     pairs, cursor = split_cursor(interaction.query)
     asked = _parameters(pairs, lenient=interaction.lenient)
     count = parse_count(asked.get("_count"), services)
-    since = date_range(asked["_since"])[0] if "_since" in asked else None
-    at = date_range(asked["_at"]) if "_at" in asked else None
+    since = parse_moment("_since", asked["_since"])[0] if "_since" in asked else None
+    at = parse_moment("_at", asked["_at"]) if "_at" in asked else None
     found = await services.store.history(
         type=interaction.type,
         id=interaction.id,
@@ -44,6 +44,14 @@ def parse_count(text: str | None, services: Services) -> int:
     if not (text.isascii() and text.isdigit()):
         raise BadRequest("_count is a whole number, 0 or more.", code="count-invalid")
     return min(int(text[:9]), limits.count_max)
+
+
+def parse_moment(name: str, text: str) -> tuple[int, int]:
+    """The interval that a date or instant covers: microseconds since 1970 UTC, half open. Raises BadRequest."""
+    try:
+        return date_range(text.replace(" ", "+"))  # a plus sign that nobody encoded
+    except ValueError as error:
+        raise BadRequest(f"{name} is a date or an instant such as 2026-03-01T12:00:00Z.", code="date-invalid") from error
 
 
 def _parameters(pairs: tuple[tuple[str, str], ...], *, lenient: bool) -> dict[str, str]:

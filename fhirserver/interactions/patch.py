@@ -33,8 +33,10 @@ async def patch(interaction: Interaction, permission: Permission, services: Serv
         if current.raw is None:
             raise Gone("The resource was deleted; create it anew by an update.", code="resource-deleted")
         resource = parse_json(current.raw)
-        apply = apply_json_patch if isinstance(interaction.body, list) else apply_fhirpath_patch
-        patched: JsonObject = apply(resource, interaction.body)
+        if isinstance(interaction.body, list):
+            patched: JsonObject = apply_json_patch(resource, interaction.body)
+        else:
+            patched = apply_fhirpath_patch(resource, interaction.body, services.elements)
         issues = services.validator.validate(patched, interaction.type)
         if issues:
             raise Invalid(issues=issues)

@@ -1,10 +1,10 @@
 """The elements of every R4 type: children, cardinality, types, bindings, invariants.
 
 Reads tables/elements.json: `types` name -> [kind, base, abstract]; `primitives` name -> regular expression;
-`rules` invariant key -> [path, severity, expression, human] (path "" where the key has one meaning); `placed`
-path -> keys of the invariants declared there; `children` path -> rows [name, "min..max", types, flags, binding,
-content reference], where a leading string stands for the rows of that path. Flags: s summary, m modifier,
-a XML attribute, x XHTML. Source: hl7.org/fhir/R4/elementdefinition.html
+`rules` invariant key -> [path, severity, expression, human] (path "" where the key has one meaning);
+`placed` path -> keys of the invariants declared there; `children` path -> rows [name, "min..max", types,
+flags, binding, content reference], where a leading string stands for the rows of that path. Flags: s
+summary, m modifier, a XML attribute. Source: hl7.org/fhir/R4/elementdefinition.html
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ class Rule:
 class Element:
     """One child element of a type or backbone element.
 
-    `id`: its path in the definitions. `name`: without [x]. `max`: None is unbounded. `json_names`: JSON property
-    -> type code, one for each type of a choice. `path`: where its own children are listed: "Patient.contact", the
-    resolved content reference, or the name of its data type; empty for a choice, a primitive, a nested resource.
+    `id`: its path in the definitions. `name`: without [x]. `max`: None is unbounded. `json_names`: JSON
+    property -> type code, one for each type of a choice. `path`: where its own children are listed:
+    "Patient.contact", the resolved content reference, or the name of its data type; empty for a choice, a
+    primitive, a nested resource.
     """
 
     id: str
@@ -104,8 +105,8 @@ class Elements:
     def children(self, path: str) -> tuple[Element, ...]:
         """The children of a type or backbone element in the order of the definition, inherited ones first.
 
-        `path`: "Patient", "HumanName", "Patient.contact"; a content reference is followed. Raises KeyError for a
-        path that has no children.
+        `path`: "Patient", "HumanName", "Patient.contact"; a content reference is followed. Raises KeyError
+        for a path that has no children.
         """
         found = self._children.get(path)
         if found is None:
@@ -119,11 +120,17 @@ class Elements:
     def element(self, path: str) -> Element:
         """The element at a path of the definitions, "Patient.contact.name"; KeyError if there is none."""
         parent, _, name = path.rpartition(".")
+        if not parent:
+            raise KeyError(path)
         name = name.removesuffix("[x]")
         for element in self.children(parent):
             if element.name == name:
                 return element
         raise KeyError(path)
+
+    def paths(self) -> tuple[str, ...]:
+        """Every type and backbone element that has children."""
+        return tuple(self._rows)
 
     def is_primitive(self, code: str) -> bool:
         """True for the type codes whose JSON value is no object: string, boolean, xhtml ..."""
@@ -190,7 +197,7 @@ class Elements:
             summary="s" in row[3],
             modifier="m" in row[3],
             xml_attribute="a" in row[3],
-            xhtml="x" in row[3],
+            xhtml=any(type_ref.code == "xhtml" for type_ref in types),
             binding=Binding(strength, _canonical(value_set)) if strength else None,
         )
 

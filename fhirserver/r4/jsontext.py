@@ -131,6 +131,19 @@ def exact_number(text: str) -> int | float | ExactDecimal:
         raise BadRequest(_WORDS["json-number"], code="json-number", issue_code=IssueCode.VALUE) from None
 
 
+def comparable(value: Any) -> Any:
+    """`value` in a form that == compares as JSON and FHIRPath do: 1 equals 1.0 and 1.00, but not true."""
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, (int, float, Decimal)):
+        return Decimal(number_text(value))
+    if isinstance(value, list):
+        return [comparable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: comparable(item) for key, item in value.items()}
+    return value
+
+
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?")
 
 _WORDS = {

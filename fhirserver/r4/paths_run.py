@@ -83,13 +83,14 @@ def reference_type(reference: Any) -> str | None:
     if type(reference) is not dict:
         return None
     text = reference.get("reference")
-    if type(text) is str and "/" in text and not text.startswith(("#", "urn:")):
-        parts = text.partition("?")[0].split("/")
+    if type(text) is str and not text.startswith(("#", "urn:")):
+        path, _, query = text.partition("?")
+        parts = path.split("/")
+        if query:
+            return parts[-1]
         if len(parts) > 3 and parts[-2] == "_history":
             parts = parts[:-2]
         return parts[-2] if len(parts) > 1 else None
-    if type(text) is str and "?" in text:
-        return text.partition("?")[0]
     named = reference.get("type")
     return named.rpartition("/")[2] if type(named) is str else None
 

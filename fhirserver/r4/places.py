@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from fhirserver.outcome import BadRequest, IssueCode, NotSupported
 from fhirserver.r4.elements import Element, Elements
-from fhirserver.r4.jsontext import number_text
+from fhirserver.r4.jsontext import comparable
 from fhirserver.r4.paths import Binary, Call, Index, Literal, Member, Node, This, TypeTest
 
 MAX_STEPS = 100_000  # elements looked at for one patch
@@ -249,20 +248,7 @@ _QUESTIONS: dict[str, Callable[[list[Any], list[Any]], bool]] = {
 
 
 def _equal(one: list[Any], other: list[Any]) -> bool:
-    return [_comparable(value) for value in one] == [_comparable(value) for value in other]
-
-
-def _comparable(value: Any) -> Any:
-    """`value` so that == compares as FHIRPath does: 1 is no true, 1.0 is 1."""
-    if isinstance(value, bool):
-        return ("boolean", value)
-    if isinstance(value, (int, float, Decimal)):
-        return Decimal(number_text(value))
-    if isinstance(value, list):
-        return [_comparable(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _comparable(item) for key, item in value.items()}
-    return value
+    return bool(comparable(one) == comparable(other))
 
 
 def _unsupported() -> BadRequest:

@@ -24,7 +24,7 @@ def dump_xml(resource: dict[str, Any], elements: Elements, *, pretty: bool = Fal
     """The XML text (UTF-8) of a resource in JSON shape; numbers as they came, narratives as they are.
 
     `pretty`: two spaces of indent. Raises NotAcceptable xml-not-possible, with the expression, for what XML
-    cannot show: an unknown type or property, a character that XML forbids, a narrative that is not well-formed.
+    cannot show: an unknown type or property, a character that XML forbids, a narrative that is no XHTML.
     """
     writer = _Writer(elements, pretty)
     writer.resource(resource, 0, f' xmlns="{FHIR}"', "")

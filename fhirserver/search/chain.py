@@ -28,10 +28,10 @@ def expression(scope: Scope, type: str | None, name: str, text: str, depth: int 
         return _list(scope, type, text)
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
-    parameter = scope.parameters(type).get(name)  # a clinic's own code may hold a dot
+    parameter = scope.find(type, name)  # a clinic's own code may hold a dot
     if parameter is not None:
         return condition(scope, type, parameter, "", text)
-    parameter = scope.parameters(type).get(code)
+    parameter = scope.find(type, code)
     if parameter is None:
         raise scope.unknown(type, name)
     if not dot:
@@ -111,7 +111,7 @@ def _has(scope: Scope, type: str | None, name: str, text: str, depth: int) -> Ex
     _, other, code, rest = parts
     if other not in scope.definitions.resource_types:
         raise BadRequest("_has names a resource type that R4 does not have.", code="has-type-unknown")
-    parameter = scope.parameters(other).get(code)
+    parameter = scope.find(other, code)
     references = [p.code for p in scope.parameters(other).values() if p.type == "reference"]
     if parameter is None:
         raise scope.unknown(other, code, references)

@@ -199,7 +199,7 @@ def _expression(scope: Scope, type: str | None, node: _Node, depth: int) -> Expr
 
 def _along(scope: Scope, type: str | None, path: tuple[_Step, ...], node: _Compare, depth: int) -> Expression:
     code, _, modifier = path[0].name.partition(":")
-    parameter = scope.parameters(type).get(code)
+    parameter = scope.find(type, code)
     if parameter is None:
         raise scope.unknown(type, code)
     if len(path) == 1:

@@ -173,21 +173,17 @@ def _words(resource: Json) -> tuple[list[str], list[str]]:
     narrative = text.get("div") if type(text) is dict else None
     own = words(plain_text(narrative)) if type(narrative) is str else []
     strings: list[str] = []
-    for name, value in resource.items():
-        if name != "text" or type(value) is not dict:
-            _strings(value, strings)
+    _strings(resource if text is None else {k: v for k, v in resource.items() if k != "text"}, strings)
     content = words(" ".join(strings))
     return own, list(dict.fromkeys(content + own)) if own else content
 
 
-def _strings(value: Any, found: list[str]) -> None:
-    kind = type(value)
-    if kind is str:
-        if len(value) <= LONGEST_WORD or (" " in value and len(value) <= _LONGEST_TEXT):
-            found.append(value)
-    elif kind is dict:
-        for item in value.values():
-            _strings(item, found)
-    elif kind is list:
-        for item in value:
-            _strings(item, found)
+def _strings(container: Any, found: list[str]) -> None:
+    """Collect the strings of an object or array, at any depth."""
+    for value in container.values() if type(container) is dict else container:
+        kind = type(value)
+        if kind is str:
+            if len(value) <= LONGEST_WORD or (" " in value and len(value) <= _LONGEST_TEXT):
+                found.append(value)
+        elif kind is dict or kind is list:
+            _strings(value, found)

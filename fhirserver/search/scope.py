@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from fhirserver.outcome import InvalidSearchValue, TooCostly, UnknownParameter
+from fhirserver.outcome import InvalidSearchValue, TooCostly, Unavailable, UnknownParameter
 from fhirserver.r4.definitions import Definitions, SearchParameter
 from fhirserver.search.types.escapes import split
 from fhirserver.search.types.reference import Site
@@ -27,6 +27,20 @@ class Scope:
     def parameters(self, type: str | None) -> Mapping[str, SearchParameter]:
         """The parameters of a type; None: those that every type has."""
         return self.definitions.search_parameters(type or "Resource")
+
+    def find(self, type: str | None, code: str) -> SearchParameter | None:
+        """The parameter `code` of a type, None where there is none.
+
+        Raises Unavailable for a clinic's own one that is not indexed yet: its answers would be wrong.
+        """
+        parameter = self.parameters(type).get(code)
+        if parameter is not None and not parameter.ready:
+            raise Unavailable(
+                "The search parameter is not ready: stored resources are not indexed for it yet. "
+                "An operator runs `fhirserver reindex`.",
+                code="parameter-not-ready",
+            )
+        return parameter
 
     def unknown(self, type: str | None, name: str, known: Iterable[str] | None = None) -> UnknownParameter:
         """The error for a name that `type` does not have as a parameter; it lists those that it has.

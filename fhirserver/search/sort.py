@@ -49,7 +49,7 @@ def parse_sort(scope: Scope, types: tuple[str, ...], text: str) -> tuple[SortKey
 def _key(scope: Scope, types: tuple[str, ...], code: str, descending: bool) -> SortKey | None:
     if code in ("_id", "_lastUpdated"):
         return SortKey(SortBy.ID if code == "_id" else SortBy.UPDATED, descending)
-    found = [scope.parameters(type).get(code) for type in types]
+    found = [scope.find(type, code) for type in types]
     kinds = {parameter.type for parameter in found if parameter is not None}
     if None in found or not found:
         if scope.lenient:

@@ -39,6 +39,7 @@ Client = AsyncMongoClient[Document]
 REPLICA_SET = "rs0"
 OLDEST_VERSION = (6, 0)
 SELECTION_MS = 2000  # how long a call waits for a primary before it is Unavailable
+SILENCE_MS = 20_000  # how long a call waits for an answer
 CONFIRM_MS = 10_000  # how long a write waits for its majority
 LARGEST_DOCUMENT = 16 * 2**20  # a limit of MongoDB
 
@@ -87,7 +88,7 @@ def connect(
             retryReads=True,
             serverSelectionTimeoutMS=selection_ms,
             connectTimeoutMS=selection_ms,
-            socketTimeoutMS=60_000,
+            socketTimeoutMS=SILENCE_MS,
             waitQueueTimeoutMS=10_000,
             maxPoolSize=pool,
             maxIdleTimeMS=300_000,

@@ -27,6 +27,7 @@ from fhirserver.store.visible import are_visible
 
 Place = tuple[int, str, int]  # time, key, version
 
+_FILTERED_BATCH = 100  # versions looked at together where some may have to be passed over
 _ROUNDS = 10  # how often one page looks further when it had to pass versions over
 _PARALLEL = 8  # type collections asked at once for the system's history
 
@@ -62,18 +63,15 @@ async def history(
     if count == 0:
         return HistoryPage((), None, total)
     filtered = question.at is not None or bool(permission.restrictions)
+    batch = max(count + 1, _FILTERED_BATCH if filtered else 0)
     found: list[Version] = []
     for _ in range(_ROUNDS):
-        versions, more = await _fetch(parts, question, place, count, permission)
-        kept = await _select(parts, question, versions, permission) if filtered else versions
-        for version in kept:
-            if len(found) == count:
-                break
-            found.append(version)
-        full = len(found) == count and (more or found[-1] is not kept[-1])
-        if full or not more:
-            next = write_cursor(_place(parts, found[-1])) if full else None
-            return HistoryPage(tuple(found), next, total)
+        versions, more = await _fetch(parts, question, place, batch, permission)
+        found += await _select(parts, question, versions, permission) if filtered else versions
+        if len(found) > count:
+            return HistoryPage(tuple(found[:count]), write_cursor(_place(parts, found[count - 1])), total)
+        if not more:
+            return HistoryPage(tuple(found), None, total)
         place = _place(parts, versions[-1])
     return HistoryPage(tuple(found), write_cursor(place) if place else None, total)
 

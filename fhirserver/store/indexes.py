@@ -9,19 +9,21 @@ one array, as MongoDB demands.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import OperationFailure
+from pymongo.errors import NetworkTimeout, OperationFailure
 
 from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import HISTORY, is_type
 
 LOCKS = "locks"
 LOCK_SECONDS = 3600
+_log = logging.getLogger(__name__)
 _CONFLICTING = (85, 86)  # an index of that name or key with other options
 
 
@@ -122,19 +124,28 @@ class Collections:
         return found
 
     async def _make(self, name: str) -> None:
-        collection, models = self._database[name], [index.model() for index in plan(name)]
         with translated():
             try:
-                await collection.create_indexes(models)
-                return
+                await self._create(name)
             except OperationFailure as error:
                 if error.code not in _CONFLICTING:
                     raise
-            have = await collection.index_information()
-            for index in plan(name):  # the plan changed: the old form goes
-                if index.name in have and not _is_like(index, have[index.name]):
-                    await collection.drop_index(index.name)
-            await collection.create_indexes(models)
+                have = await self._database[name].index_information()
+                for index in plan(name):  # the plan changed: the old form goes
+                    if index.name in have and not _is_like(index, have[index.name]):
+                        await self._database[name].drop_index(index.name)
+                await self._create(name)
+
+    async def _create(self, name: str) -> None:
+        """Create the planned indexes; where that takes longer than a call may, wait on: asking again joins the build."""
+        models = [index.model() for index in plan(name)]
+        while True:
+            try:
+                await self._database[name].create_indexes(models)
+            except NetworkTimeout:
+                _log.info("still building indexes", extra={"collection": name})
+            else:
+                return
 
 
 def _is_like(index: Index, have: Mapping[str, Any] | None) -> bool:

@@ -31,7 +31,7 @@ async def inspect(settings: Settings) -> Inspection:
             before = datetime.now(UTC)
             hello = await client.admin.command("hello")
             here = before + (datetime.now(UTC) - before) / 2
-            there = hello["localTime"]
+            there = hello["localTime"].replace(tzinfo=UTC)
         database = client[settings.database]
         with translated():
             new = not await database.list_collection_names()

@@ -23,7 +23,7 @@ Session = AsyncClientSession | None
 Replacement = tuple[str, int, RawBSONDocument]  # key, the version it replaces, the new document
 
 _DUPLICATE_KEY = 11000
-_SENDINGS = 3
+_SENDINGS = 2  # each waits for a primary as long as a call may
 
 
 async def find(

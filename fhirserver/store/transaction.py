@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -147,6 +147,8 @@ def is_transient(error: BaseException) -> bool:
     """True where the database says that the whole transaction can be run again."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, ServerSelectionTimeoutError):
+            return False  # it was waited for long enough
         if isinstance(cause, PyMongoError):
             return cause.has_error_label(_TRANSIENT)
         cause = cause.__cause__

@@ -1,8 +1,8 @@
 """Required bindings: the code must be one of the value set. Reads r4/tables/valuesets.json.
 
-Four value sets have no list in the definitions. Currencies, media types and UCUM units are checked by the form of
-the code, so that a valid one is never refused; the LOINC answer list LL379-9 asks for a coded value only.
-Source: hl7.org/fhir/R4/terminologies.html#required
+Four value sets have no list in the definitions. Currencies, media types and UCUM units are checked by the
+form of the code, so that a valid one is never refused; the LOINC answer list LL379-9 asks for a coded value
+only. Source: hl7.org/fhir/R4/terminologies.html#required
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMED = 40
 
 CURRENCY = re.compile(r"[A-Z]{3}")
 NAME = r"[A-Za-z0-9!#$&^_.+-]+"
-MEDIA_TYPE = re.compile(rf"{NAME}/{NAME}(?:\s*;\s*{NAME}=(?:[^\s;\"]+|\"[^\"]*\"))*|xml|json|ttl")
+MEDIA_TYPE = re.compile(rf"{NAME}/{NAME}(?:\s*;.*)?|xml|json|ttl")
 UNIT = re.compile(r"[!-~]+")
 
 Forms = Mapping[str, tuple[str, re.Pattern[str], str]]
@@ -57,7 +57,7 @@ class ValueSets:
         return _formed(form.fullmatch, words)
 
     def concept_rule(self, canonical: str) -> tuple[Callable[[Any], bool], str]:
-        """For a bound CodeableConcept or Coding: a predicate for one Coding, and words for what is expected."""
+        """For a bound CodeableConcept or Coding: a predicate of one Coding, and words for the refusal."""
         name = canonical.partition("|")[0].removeprefix(elements.VALUE_SETS)
         found = self._table[name]
         if found is not None:
@@ -76,7 +76,7 @@ class ValueSets:
 
 
 def concept_check(check: Check, matches: Callable[[Any], bool], words: str) -> Check:
-    """`check` for CodeableConcept, and one of its codings must match; without any, an extension must say why."""
+    """`check` for a concept one of whose codings must match; without any, an extension must say why."""
 
     def bound(value: Any, scope: Scope) -> Problems | None:
         problems = check(value, scope)

@@ -48,6 +48,11 @@ class Compiler:
                 shape.rules += ((TYPES_AGREE, references.types_agree),)
             if variant == "SimpleQuantity":
                 shape.rules += ((NO_COMPARATOR, lambda quantity: "comparator" not in quantity),)
+            for element in self._elements.children(path):
+                if element.min > 0:
+                    shape.required.append((next(iter(element.json_names)), element.name))
+                if element.choice:
+                    shape.groups.append(frozenset(element.json_names))
             self._checks[key] = check = object_check(shape)
             self._fill(shape, path)
             if path == "Reference":
@@ -74,11 +79,7 @@ class Compiler:
 
     def _take(self, shape: Shape, element: Element) -> None:
         names = tuple(element.json_names)
-        if element.min > 0:
-            shape.required.append((element.name, names))
         group = frozenset(names) if element.choice else None
-        if group is not None:
-            shape.groups.append(group)
         for name, type_ref in zip(names, element.types or (TypeRef(""),), strict=True):
             item = self._item(element, type_ref)
             rules = self._element_rules(element)

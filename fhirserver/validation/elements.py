@@ -1,7 +1,7 @@
 """Checks of JSON objects and arrays, as closures over the shape of a type.
 
-The good path walks the properties of an object once, calls the check of each and allocates nothing. Whatever is
-unusual (`_x` properties, unknown names, any problem) goes through the Shape, which need not be fast.
+The good path walks the properties of an object once, calls the check of each and allocates nothing. Whatever
+is unusual (`_x` properties, unknown names, any problem) goes through the Shape, which need not be fast.
 Source: hl7.org/fhir/R4/json.html
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from fhirserver.outcome import IssueCode
 from fhirserver.r4.elements import Rule
+from fhirserver.validation.primitives import MAX_STRING, check_string
 from fhirserver.validation.problems import (
     LIMIT,
     Check,
@@ -26,6 +27,7 @@ from fhirserver.validation.problems import (
 )
 
 Json = dict[str, Any]
+LONG = MAX_STRING + 1
 Test = Callable[[Any], bool]
 """An invariant as a predicate of the JSON object that it stands at: True where it holds."""
 
@@ -44,16 +46,17 @@ class Property:
 
 @dataclass(slots=True)
 class Shape:
-    """What a type or backbone element looks like. `required`: element name -> its JSON names, one must be there.
+    """What a type or backbone element looks like.
 
-    `checks`: JSON name -> check, what the good path uses. `groups`: the JSON names of each choice. `companion`: check
-    of the object in `_x`. `may_be_bare`: an object with nothing but an id is allowed.
+    `required`: the first JSON name and the name of each element that must be there.
+    `checks`: JSON name -> check, what the good path uses. `groups`: the JSON names of each choice.
+    `companion`: check of the object in `_x`. `may_be_bare`: an object with nothing but an id is allowed.
     """
 
     path: str
     properties: dict[str, Property] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
-    required: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    required: list[tuple[str, str]] = field(default_factory=list)
     groups: list[frozenset[str]] = field(default_factory=list)
     rules: tuple[tuple[Rule, Test], ...] = ()
     companion: Check | None = None
@@ -66,44 +69,58 @@ class Shape:
 
 
 def object_check(shape: Shape) -> Check:
-    """A check of one JSON object. `shape` may be filled later, which lets types refer to themselves."""
+    """A check of one JSON object. The properties of `shape` may be filled later: types contain themselves."""
     lookup = shape.checks.get
-    groups = shape.groups
-    required = shape.required
     may_be_bare = shape.may_be_bare
+    has_more = bool(shape.groups or shape.required or shape.rules)
 
     def check(value: Any, scope: Scope) -> Problems | None:
         if type(value) is not dict:
             return wrong_type(value, dict)
-        if len(value) < 2 and not may_be_bare and (not value or "id" in value):
-            return structure("empty-object", "An element has a value or children besides its id.")
         found: Problems | None = None
         for name, item in value.items():
             child = lookup(name)
-            if child is None:
-                problems = _other(shape, name, value, scope)
-            else:
+            if child is not None:
+                if (
+                    child is check_string
+                    and type(item) is str
+                    and 0 < len(item) < LONG
+                    and item.isprintable()
+                ):
+                    continue  # what check_string would say, for the commonest type without the call
                 problems = child(item, scope)
-                if problems is not None:
-                    problems = _failed(shape, name, value, scope, problems)
+                if problems is None:
+                    continue
+                problems = _failed(shape, name, value, problems)
+            else:
+                problems = _other(shape, name, value, scope)
             if problems is not None:
                 found = problems if found is None else found + problems
                 if len(found) >= LIMIT:
                     return found
-        for names in groups:
-            if len(names & value.keys()) > 1:
-                found = (found or []) + _conflict(shape, names)
-        for element, names_of in required:
-            if names_of[0] not in value:
-                problems = _missing(shape, element, names_of, value)
-                if problems is not None:
-                    found = (found or []) + problems
-        for _, test in shape.rules:
-            if found is not None or not test(value):
-                return _broken_rules(shape, value, found)
+        if has_more:
+            found = _more(shape, value, found)
+        if len(value) < 2 and (not value or ("id" in value and not may_be_bare)):
+            return structure("empty-object", "An element has a value or children besides its id.")
         return found
 
     return check
+
+
+def _more(shape: Shape, value: Json, found: Problems | None) -> Problems | None:
+    """Choices given twice, missing elements, and invariants, added to what was `found`."""
+    for names in shape.groups:
+        if len(names & value.keys()) > 1:
+            found = (found or []) + _conflict(shape, names)
+    for first, element in shape.required:
+        if first not in value:
+            problems = _missing(shape, element, value)
+            if problems is not None:
+                found = (found or []) + problems
+    for _, test in shape.rules:
+        if found is not None or not test(value):
+            return _broken_rules(shape, value, found)
+    return found
 
 
 def list_check(item_check: Check, maximum: int | None = None) -> Check:
@@ -150,7 +167,7 @@ def _failed_items(item_check: Check, items: list[Any], scope: Scope) -> Problems
     return found
 
 
-def _failed(shape: Shape, name: str, value: Json, scope: Scope, problems: Problems) -> Problems | None:
+def _failed(shape: Shape, name: str, value: Json, problems: Problems) -> Problems | None:
     """The problems of property `name`, seen together with its `_` companion, which may explain a null."""
     known = shape.properties[name]
     if known.primitive and known.repeats and f"_{name}" in value:
@@ -183,7 +200,7 @@ def _companion(check: Check, companion: Any, has_value: bool, scope: Scope) -> P
 
 
 def _pairs(known: Property, check: Check, values: Any, companions: Any, scope: Scope) -> Problems | None:
-    """A repeating primitive with its companions: two arrays of one length, null where one side has nothing."""
+    """A repeating primitive with its companions: arrays of one length, null where a side has nothing."""
     for side in (values, companions):
         if type(side) is not list and not (side is None and side is values):
             return wrong_type(side, list)
@@ -228,12 +245,10 @@ def _conflict(shape: Shape, names: frozenset[str]) -> Problems:
     return structure("choice-conflict", f"Only one of the types of {name}[x] may be given.", f".{name}")
 
 
-def _missing(shape: Shape, element: str, names: tuple[str, ...], value: Json) -> Problems | None:
+def _missing(shape: Shape, element: str, value: Json) -> Problems | None:
+    names = [name for name, known in shape.properties.items() if known.name == element]
     for name in names:
-        if name in value:
-            return None
-        known = shape.properties.get(name)
-        if f"_{name}" in value and known is not None and known.primitive:
+        if name in value or (f"_{name}" in value and shape.properties[name].primitive):
             return None
     text = f"{shape.path}.{element} is required."
     if len(names) > 1:
@@ -242,7 +257,7 @@ def _missing(shape: Shape, element: str, names: tuple[str, ...], value: Json) ->
 
 
 def _broken_rules(shape: Shape, value: Json, found: Problems | None) -> Problems | None:
-    """The invariants that do not hold, after what was `found` already; then odd types may keep a rule from running."""
+    """The invariants that do not hold, after what was `found`; odd types may keep a rule from running."""
     problems = list(found or [])
     for rule, test in shape.rules:
         try:

@@ -1,7 +1,8 @@
 """Order of dates and times of any precision, as far as it is certain.
 
-A value is an interval, so 2020 is not before 2020-05; a value without zone may lie 14 hours to either side of one
-with a zone. The text must have passed its primitive check. Source: hl7.org/fhir/R4/datatypes.html#dateTime
+A value is an interval, so 2020 is not before 2020-05; a value without zone may lie 14 hours to either side
+of one with a zone. The text must have passed its primitive check.
+Source: hl7.org/fhir/R4/datatypes.html#dateTime
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Narrative.div: well-formed XHTML of the allowed elements and attributes, without anything active or external.
+"""Narrative.div: well-formed XHTML of the allowed elements and attributes, nothing active or external.
 
-Refused besides what the list leaves out: DTDs, entities and processing instructions, links with a scheme other than
-http, https, mailto and tel, images that are not embedded, styles that load or run something.
+Refused besides what the list leaves out: DTDs, entities and processing instructions, links with a scheme
+other than http, https, mailto and tel, images that are not embedded, styles that load or run something.
 Source: hl7.org/fhir/R4/narrative.html#xhtml
 """
 
@@ -9,124 +9,32 @@ from __future__ import annotations
 
 import re
 from typing import Any
-
-from lxml import etree
+from xml.parsers import expat
 
 from fhirserver.outcome import IssueCode
 from fhirserver.validation.problems import Problem, Problems, Scope, unsafe, wrong_type, wrong_value
 
-XHTML = "{http://www.w3.org/1999/xhtml}"
+XHTML = "http://www.w3.org/1999/xhtml "
 DIV = f"{XHTML}div"
-ELEMENTS = frozenset(
-    XHTML + name
-    for name in [
-        "a",
-        "abbr",
-        "acronym",
-        "address",
-        "area",
-        "b",
-        "bdo",
-        "big",
-        "blockquote",
-        "br",
-        "caption",
-        "cite",
-        "code",
-        "col",
-        "colgroup",
-        "dd",
-        "dfn",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "img",
-        "kbd",
-        "li",
-        "map",
-        "ol",
-        "p",
-        "pre",
-        "q",
-        "samp",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "tt",
-        "ul",
-        "var",
-    ]
-)
-ATTRIBUTES = frozenset(
-    [
-        "abbr",
-        "accesskey",
-        "align",
-        "alt",
-        "axis",
-        "border",
-        "cellpadding",
-        "cellspacing",
-        "char",
-        "charoff",
-        "charset",
-        "cite",
-        "class",
-        "colspan",
-        "coords",
-        "dir",
-        "frame",
-        "headers",
-        "height",
-        "href",
-        "hreflang",
-        "id",
-        "ismap",
-        "lang",
-        "longdesc",
-        "name",
-        "nowrap",
-        "rel",
-        "rev",
-        "rowspan",
-        "rules",
-        "scope",
-        "shape",
-        "space",
-        "span",
-        "src",
-        "style",
-        "summary",
-        "tabindex",
-        "target",
-        "title",
-        "type",
-        "usemap",
-        "valign",
-        "width",
-        "{http://www.w3.org/XML/1998/namespace}id",
-        "{http://www.w3.org/XML/1998/namespace}lang",
-        "{http://www.w3.org/XML/1998/namespace}space",
-    ]
-)
+IMG = f"{XHTML}img"
+MAX_DEPTH = 200
+"""As deep may elements be nested: less than what XML parsers take by default."""
+DECLARATION = re.compile(r"<!(?!--)|<!--?-?>")
+"""DTDs, CDATA, and comments that HTML parsers end earlier than XML parsers: what follows would be live."""
+TEXT = re.compile(r">\s*[^<\s&]")
+ELEMENT_NAMES = """
+a abbr acronym address area b bdo big blockquote br caption cite code col colgroup dd dfn div dl dt
+em h1 h2 h3 h4 h5 h6 hr i img kbd li map ol p pre q samp small span strong sub sup table tbody td
+tfoot th thead tr tt ul var
+"""
+ATTRIBUTE_NAMES = """
+abbr accesskey align alt axis border cellpadding cellspacing char charoff charset cite class colspan
+coords dir frame headers height href hreflang id ismap lang longdesc name nowrap rel rev rowspan
+rules scope shape space span src style summary tabindex target title type usemap valign width
+"""
+ELEMENTS = frozenset(XHTML + name for name in ELEMENT_NAMES.split())
+XML = "http://www.w3.org/XML/1998/namespace "
+ATTRIBUTES = frozenset(ATTRIBUTE_NAMES.split()) | {f"{XML}id", f"{XML}lang", f"{XML}space"}
 LINKS = frozenset({"href", "cite", "longdesc", "usemap"})
 SCHEME = re.compile(r"[^/?#]*?:")
 SAFE_SCHEMES = frozenset({"http:", "https:", "mailto:", "tel:", "urn:", "ftp:"})
@@ -138,48 +46,94 @@ ACTIVE_STYLE = re.compile(
 )
 BLANKS = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 
-NOT_XHTML = 'The div must be well-formed XML with one root <div xmlns="http://www.w3.org/1999/xhtml">.'
+NOT_XHTML = (
+    'The div must be well-formed XML with one root, <div xmlns="http://www.w3.org/1999/xhtml">; '
+    "write characters or &#160; instead of named entities."
+)
 
 
 def check_div(value: Any, scope: Scope) -> Problems | None:
     """A check for the string in Narrative.div."""
     if type(value) is not str:
         return wrong_type(value, str)
-    if "<!D" in value or "<!E" in value or "<?" in value:
-        text = "A narrative has no DTD, no entities of its own and no processing instructions."
+    if "<?" in value or ("<!" in value and DECLARATION.search(value)):
+        text = "A narrative has no DTD, no CDATA section and no processing instruction."
         return unsafe("narrative-forbidden-markup", text)
-    root = _parse(value)
-    if root is None:
+    reader = _Reader()
+    if not reader.read(value) or reader.root != DIV:
         return wrong_value("narrative-not-xhtml", NOT_XHTML)
-    if root.tag != DIV:
-        return wrong_value("narrative-not-xhtml", NOT_XHTML)
-    images = False
-    for element in root.iter():
-        tag = element.tag
-        if tag not in ELEMENTS:
-            if tag is etree.Comment:
-                continue
-            text = "Only the formatting elements of XHTML, links, lists, tables and images are allowed in a narrative."
-            return unsafe("narrative-forbidden-element", text)
-        if tag == f"{XHTML}img":
-            images = True
-        for name, content in element.items():
-            problems = _attribute(name, content)
-            if problems is not None:
-                return problems
-    if not images and not "".join(root.itertext()).strip():
+    if reader.problems is not None:
+        return reader.problems
+    if not reader.images and _blank(value):
         text = "The narrative SHALL have some non-whitespace content. (txt-2)"
         return [Problem("invariant-txt-2", IssueCode.INVARIANT, text)]
     return None
 
 
-def _parse(text: str) -> etree._Element | None:
-    """The root element, None if the text is not well-formed. No entity is expanded, nothing is fetched."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    try:
-        return etree.fromstring(text, parser)
-    except (etree.XMLSyntaxError, ValueError):
-        return None
+class _Reader:
+    """Reads XML once, without building a tree, and keeps the first problem. Without DTD, no entities."""
+
+    __slots__ = ("count", "images", "problems", "root")
+
+    def __init__(self) -> None:
+        self.root = ""
+        self.count = 0
+        self.images = False
+        self.problems: Problems | None = None
+
+    def read(self, text: str) -> bool:
+        """False if the text is not well-formed, or nested deeper than XML output can carry."""
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.ordered_attributes = True
+        parser.StartElementHandler = self._start
+        try:
+            parser.Parse(text, True)
+        except (expat.ExpatError, ValueError):
+            return False
+        return self.count <= MAX_DEPTH or _shallow(text)
+
+    def _start(self, name: str, attributes: list[str]) -> None:
+        if not self.count:
+            self.root = name
+        self.count += 1
+        if name not in ELEMENTS:
+            text = "Only the formatting elements of XHTML, links, lists, tables and images are allowed here."
+            self.problems = self.problems or unsafe("narrative-forbidden-element", text)
+        elif name == IMG:
+            self.images = True
+        for index in range(0, len(attributes), 2):
+            self.problems = self.problems or _attribute(attributes[index], attributes[index + 1])
+
+
+def _shallow(text: str) -> bool:
+    """False if elements are nested deeper than MAX_DEPTH."""
+    depth = deepest = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth, deepest
+        depth += 1
+        deepest = max(deepest, depth)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.Parse(text, True)
+    return deepest <= MAX_DEPTH
+
+
+def _blank(text: str) -> bool:
+    """True if a well-formed narrative has no text besides white space."""
+    if "<!" not in text and TEXT.search(text):
+        return False
+    parser = expat.ParserCreate()
+    found: list[str] = []
+    parser.CharacterDataHandler = found.append
+    parser.Parse(text, True)
+    return not "".join(found).strip()
 
 
 def _attribute(name: str, content: str) -> Problems | None:
@@ -196,7 +150,7 @@ def _attribute(name: str, content: str) -> Problems | None:
         source = BLANKS.sub("", content)
         external = source.startswith(("//", "\\")) or SCHEME.match(source) is not None
         if external and not IMAGE_DATA.fullmatch(content):
-            text = "An image in a narrative is embedded: #id of a contained resource, a relative URL or data:image/."
+            text = "An image in a narrative is embedded: #id, a relative URL, or data:image/ with base64."
             return unsafe("narrative-external-image", text)
     elif name == "style" and ACTIVE_STYLE.search(STYLE_DATA.sub("", content)):
         return unsafe("narrative-active-style", "A style in a narrative may not load or run anything.")

@@ -1,7 +1,7 @@
 """The primitive types: a check for each, with the regular expressions of R4 and what they cannot say.
 
-Beyond the expressions: dates name days that exist, base64 decodes, integers fit 32 bits, strings hold no control
-characters and at most 1 MB. Source: hl7.org/fhir/R4/datatypes.html#primitive
+Beyond the expressions: dates name days that exist, base64 decodes, integers fit 32 bits, strings hold no
+control characters and at most 1 MB. Source: hl7.org/fhir/R4/datatypes.html#primitive
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ def forbidden(value: Any, scope: Scope) -> Problems | None:
 
 DATE_WORDS = "Expected a date: YYYY, YYYY-MM or YYYY-MM-DD, with a day that exists."
 DATE_TIME_WORDS = (
-    "Expected a dateTime: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with Z or an offset such as -03:00, "
-    "with a day that exists."
+    "Expected a dateTime: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with Z or an offset such as "
+    "-03:00, with a day that exists."
 )
 INSTANT_WORDS = "Expected an instant: YYYY-MM-DDThh:mm:ss.sss with Z or an offset such as -03:00."
 

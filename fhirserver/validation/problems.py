@@ -1,7 +1,7 @@
-"""What a check finds: a Problem with its path from the inside out. No problem is None, so that good data costs nothing.
+"""What a check finds: a Problem with its path from the inside out, or None, so that good data costs nothing.
 
-A check is a function of a JSON value and the Scope of its resource. Texts and codes never repeat a value of the
-request; only codes that a definition allows are named.
+A check is a function of a JSON value and the Scope of its resource. Texts and codes never repeat a value of
+the request; only codes that a definition allows are named.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIMIT = 100
 
 @dataclass(slots=True)
 class Problem:
-    """One thing that is wrong. `path`: segments of the FHIRPath expression (".name", "[0]"), the innermost first."""
+    """One thing that is wrong. `path`: segments of the expression (".name", "[0]"), the innermost first."""
 
     code: str
     issue_code: IssueCode
@@ -38,9 +38,9 @@ Problems = list[Problem]
 class Scope:
     """What checks of one resource must know about the whole of it.
 
-    `contained`: id -> resource type of the contained resources. `used`: ids that a reference names. `inside`: id of
-    the contained resource that is being checked. `conditional`: references such as `Patient?identifier=x` are
-    allowed, since the entry belongs to a transaction.
+    `contained`: id -> resource type of the contained resources. `used`: ids that a reference names.
+    `inside`: id of the contained resource that is being checked. `conditional`: references such as
+    `Patient?identifier=x` are allowed, since the entry belongs to a transaction.
     """
 
     contained: Mapping[str, str]

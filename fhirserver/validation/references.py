@@ -1,4 +1,4 @@
-"""Reference.reference: its form, the type it points to, and that a fragment names a contained resource (ref-1).
+"""Reference.reference: its form, the type it points to, that a fragment names a contained resource (ref-1).
 
 Source: hl7.org/fhir/R4/references.html#literal
 """
@@ -41,8 +41,8 @@ def reference_check(targets: Iterable[str], resource_types: frozenset[str]) -> C
 
     def check(value: Any, scope: Scope) -> Problems | None:
         if type(value) is str:
-            kind, _, id = value.partition("/")
-            if kind in allowed and is_id(id) is not None:
+            kind, _, rest = value.partition("/")
+            if kind in allowed and is_id(rest) is not None:
                 return None
         return slow(value, scope)
 
@@ -66,13 +66,11 @@ def type_check(targets: Iterable[str], resource_types: frozenset[str]) -> Check:
 
 def types_agree(reference: Any) -> bool:
     """False where Reference.type contradicts the type in the literal reference."""
+    kind = reference.get("type")
+    if kind is None or SCHEME.match(kind):
+        return True
     literal = REST.search(reference.get("reference", ""))
-    return (
-        literal is None
-        or "type" not in reference
-        or SCHEME.match(reference["type"]) is not None
-        or (literal["type"] == reference["type"])
-    )
+    return literal is None or literal["type"] == kind
 
 
 def literal_type(reference: Any) -> str | None:

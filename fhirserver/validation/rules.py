@@ -54,6 +54,11 @@ def count(value: Any, *names: str) -> int:
 
 def needs(name: str, *others: str) -> Test:
     """Where `name` exists, all `others` do."""
+    if len(others) == 1 and "[x]" not in name + others[0]:
+        other, companion, other_companion = others[0], "_" + name, "_" + others[0]
+        return lambda value: (
+            (name not in value and companion not in value) or other in value or other_companion in value
+        )
     given = present(name)
     tests = [present(other) for other in others]
     return lambda value: not given(value) or all(test(value) for test in tests)

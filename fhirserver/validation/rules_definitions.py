@@ -101,7 +101,7 @@ def _stratifiers(measure: Any) -> bool:
 
 
 def _maximum(focus: Any) -> bool:
-    most = focus.get("max", "*")
+    most: str = focus.get("max", "*")
     return most == "*" or (most.isdecimal() and most.strip("0") != "")
 
 
@@ -167,7 +167,7 @@ def _unique_paths(structure: Any) -> bool:
 def _typed_root(structure: Any) -> bool:
     if structure.get("kind") == "logical" or "snapshot" not in structure:
         return True
-    return _first_path(structure, "snapshot") == structure.get("type")
+    return bool(_first_path(structure, "snapshot") == structure.get("type"))
 
 
 def _untyped_first(structure: Any) -> bool:

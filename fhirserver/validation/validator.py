@@ -36,8 +36,8 @@ class Validator:
     ) -> list[Issue]:
         """Every problem of `resource` (parsed JSON), at most 100; an empty list means that it is valid.
 
-        `type`: the resourceType that is expected. `conditional_references`: the resource is an entry of a transaction,
-        where a reference may be a search (`Patient?identifier=x`) that is resolved later.
+        `type`: the resourceType that is expected. `conditional_references`: the resource is an entry of a
+        transaction, where a reference may be a search (`Patient?identifier=x`) that is resolved later.
         """
         problems = self._whole(resource, type, conditional_references)
         if problems is None:
@@ -71,7 +71,7 @@ class Validator:
         return self._whole(value, None, scope.conditional)
 
     def _contained_check(self, value: Any, scope: Scope) -> Problems | None:
-        """A contained resource: part of the resource around it, without versions, labels or contents of its own."""
+        """A contained resource: part of the one around it, without versions or contents of its own."""
         problems = self._type_problems(value, None)
         if problems is not None:
             return problems
@@ -131,7 +131,7 @@ def _rules_of_contained(value: dict[str, Any]) -> Problems:
 
 
 def _with_contained(resource: dict[str, Any], scope: Scope, problems: Problems | None) -> Problems | None:
-    """Add what only shows at the end: contained resources that share an id, or that nothing refers to (dom-3)."""
+    """Add what shows at the end: contained resources that share an id, or that nothing refers to (dom-3)."""
     contained = resource["contained"]
     if not isinstance(contained, list):
         return problems
@@ -139,27 +139,27 @@ def _with_contained(resource: dict[str, Any], scope: Scope, problems: Problems |
     seen: set[str] = set()
     mentioned: set[str] | None = None
     for index, item in enumerate(contained[: 10 * LIMIT]):
-        id = item.get("id") if isinstance(item, dict) else None
-        if not isinstance(id, str):
+        name = item.get("id") if isinstance(item, dict) else None
+        if not isinstance(name, str):
             continue
-        if id in seen:
+        if name in seen:
             text = "Another contained resource has the same id."
             found.append(
                 Problem("duplicate-contained-id", IssueCode.DUPLICATE, text, [".id", f".contained[{index}]"])
             )
-        seen.add(id)
-        if id in scope.used:
+        seen.add(name)
+        if name in scope.used:
             continue
         if mentioned is None:
             mentioned = _fragments(resource)
-        if id not in mentioned and "" not in _fragments(item):
+        if name not in mentioned and "" not in _fragments(item):
             text = "A contained resource SHALL be referred to from the resource around it, or refer to it."
             found.append(_invariant("dom-3", text, f".contained[{index}]"))
     return (problems or []) + found if found else problems
 
 
 def _fragments(resource: Any) -> set[str]:
-    """What follows # in the strings below `resource`: canonical, uri and url values may name contained resources."""
+    """What follows # in the strings below `resource`: canonical, uri and url may name contained resources."""
     found: set[str] = set()
     stack = [resource]
     while stack:

@@ -23,7 +23,7 @@ from tests.benchmarks.client import HOST, Call, load, request
 from tests.benchmarks.clinic import World
 from tests.benchmarks.processes import machine
 from tests.benchmarks.report import compare, show, show_comparison, targets
-from tests.benchmarks.scenarios import Bench
+from tests.benchmarks.scenarios import Bench, NotLoaded
 from tests.benchmarks.server import ROOT, NotStarted, Program, bare, server
 
 Json = dict[str, Any]
@@ -100,7 +100,7 @@ def target(options: argparse.Namespace) -> Iterator[tuple[int, str, Program | No
             raise SystemExit("--server: only http on loopback is measured")
         yield parts.port or 80, parts.path.rstrip("/") or "/fhir", None
     else:
-        with server(options.workers) as program:
+        with server(options.workers, options.out.with_suffix(".log")) as program:
             yield program.port, "/fhir", program
 
 
@@ -192,6 +192,7 @@ def run(options: argparse.Namespace) -> Json:
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "revision": revision(),
         "machine": machine(),
+        "load_before": os.getloadavg()[0],
         "python": platform.python_version(),
         "seed": options.seed,
         "workers": options.workers,
@@ -214,7 +215,6 @@ def run(options: argparse.Namespace) -> Json:
 
 def write(report: Json, out: Path) -> None:
     """Write the JSON; done after each size, so that an interrupted run leaves what it had."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
 
 
@@ -226,10 +226,12 @@ def main() -> int:
     else:
         name = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S.json")
         options.out = options.out or ROOT / "bench-results" / name
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.with_suffix(".log").unlink(missing_ok=True)
         try:
             report = run(options)
-        except NotStarted as error:
-            say(f"did not start: {error}")
+        except (NotStarted, NotLoaded) as error:
+            say(f"cannot measure: {error}")
             return 1
     show(report, say)
     if options.compare:

@@ -110,8 +110,8 @@ class Program:
 
 
 @contextlib.contextmanager
-def server(workers: int) -> Iterator[Program]:
-    """The server on a new data folder, which is removed at the end."""
+def server(workers: int, log: Path) -> Iterator[Program]:
+    """The server on a new data folder, which is removed at the end. `log`: where its output is added."""
     folder = Path(tempfile.mkdtemp(prefix="fhir-bench-"))
     port = free_port()
     command = [
@@ -125,7 +125,7 @@ def server(workers: int) -> Iterator[Program]:
         str(folder / "data"),
     ]
     command += ["--workers", str(workers), "--no-demo"]
-    program = Program(command, port, "/readyz", folder, folder / "server.log")
+    program = Program(command, port, "/readyz", folder, log)
     try:
         program.start()
         yield program

@@ -137,7 +137,6 @@ def _row(element: Json, kind: str) -> list[str]:
             ("s", element.get("isSummary")),
             ("m", element.get("isModifier")),
             ("a", "xmlAttr" in element.get("representation", ())),
-            ("x", "xhtml" in element.get("representation", ())),
         )
         if on
     )

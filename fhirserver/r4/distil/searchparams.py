@@ -1,6 +1,4 @@
-"""Distils search parameters, compartments and element types.
-
-Searchparams.json, compartments.json, elementtypes.json.
+"""Distils search parameters and compartments: searchparams.json, compartments.json.
 
 Which SearchParameters count as R4's own: those whose url lies under http://hl7.org/fhir/SearchParameter/,
 with a base and something to evaluate. Left out, because the package mixes them in:

@@ -1,8 +1,8 @@
 """Distils the value sets that R4 binds with strength `required` into `valuesets.json`.
 
-Value set -> {system: [codes]}, or null where the definitions hold no list (currencies, media types, UCUM, one
-LOINC answer list): there validation/bindings.py has a rule for the form of the code, or none at all, so that a
-valid code is never refused. Source: hl7.org/fhir/R4/valueset.html#expansion
+Value set -> {system: [codes]}, or null where the definitions hold no list (currencies, media types, UCUM,
+one LOINC answer list): there validation/bindings.py has a rule for the form of the code, or none at all, so
+that a valid code is never refused. Source: hl7.org/fhir/R4/valueset.html#expansion
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Library:
         self.code_systems = dict(_by_url(package, "CodeSystem"))
 
     def expand(self, url: str) -> Codes | None:
-        """All codes of a value set by system in the order of the definition; None if the package cannot tell."""
+        """All codes of a value set by system, in order of definition; None if the package cannot tell."""
         compose = self.value_sets.get(url, {}).get("compose")
         if compose is None or compose.get("exclude"):
             return None
