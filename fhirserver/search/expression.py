@@ -1,9 +1,9 @@
 """What a search asks for, as a tree that knows nothing of the database.
 
-Leaves name a field of the index (a search parameter's code, or one derived from it: `code~text`) and normalised values.
-And/Or/Not combine whole resources: a leaf holds for a resource when one of the field's values fulfils it. Chain, Has and
-Hierarchy reach other resources; store/compile.py turns the tree into a query, with the caller's restriction on each
-resource reached. Source: hl7.org/fhir/R4/search.html
+Leaves name a field of the index (a search parameter's code, or one derived from it: `code~text`) and
+normalised values. And/Or/Not combine whole resources: a leaf holds for a resource when one of the field's
+values fulfils it. Chain, Has and Hierarchy reach other resources; store/compile.py turns the tree into a
+query, with the caller's restriction on each resource reached. Source: hl7.org/fhir/R4/search.html
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ class Exact:
 class Dates:
     """An interval of `field` fulfils `narrow` where it is stored as narrow, `wide` where as wide.
 
-    `single`: a resource has at most one interval, so that two conditions on the field are one on the interval.
+    `single`: a resource has at most one interval, so that two conditions on the field are one on the
+    interval.
     """
 
     field: str
@@ -141,7 +142,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """`field` refers to a resource of `type` for which `item` holds. `canonical`: it refers by url, not by id."""
+    """`field` refers to a resource of `type` for which `item` holds.
+
+    `canonical`: it refers by url, not by id.
+    """
 
     field: str
     type: str
@@ -151,7 +155,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Has:
-    """A resource of `type` for which `item` holds refers to this one by its `field`. `to`: type of this one."""
+    """A resource of `type` for which `item` holds refers to this one by its `field`.
+
+    `to`: type of this one.
+    """
 
     type: str
     field: str
@@ -161,7 +168,7 @@ class Has:
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """`field` refers to the resource `key` of `type`, or to one below it (`below`) or above it in its hierarchy.
+    """`field` refers to the resource `key` of `type`, or to one below it (`below`) or above it.
 
     `parent`: the parameter of `type` that refers to the next resource above.
     """
@@ -174,8 +181,8 @@ class Hierarchy:
 
 
 Expression: TypeAlias = (
-    And | Or | Not | Ids | Updated | Missing | Equals | Starts | Contains | Exact | Dates | Numbers | Composite
-    | Near | Words | Chain | Has | Hierarchy
+    And | Or | Not | Ids | Updated | Missing | Equals | Starts | Contains | Exact | Dates | Numbers
+    | Composite | Near | Words | Chain | Has | Hierarchy
 )  # fmt: skip
 _MOST_ALTERNATIVES = 16
 EVERYTHING = And()

@@ -1,4 +1,7 @@
-"""One parameter, its modifier and one value, as a leaf of the tree. Source: hl7.org/fhir/R4/search.html#modifiers"""
+"""One parameter, its modifier and one value, as a leaf of the tree.
+
+Source: hl7.org/fhir/R4/search.html#modifiers
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def leaf(
 
 
 def field_of(code: str) -> str:
-    """The field of the index that holds a parameter's values; a dot in a clinic's own code would be a path there."""
+    """The field of the index for a parameter's values; a dot in a clinic's own code would be a path."""
     return code.replace(".", "\uff0e")
 
 
@@ -110,8 +113,8 @@ def _token(scope: Scope, parameter: SearchParameter, modifier: str, text: str, f
             return Equals(f"{field}~type", (token.parse_of_type(text).key,))
     if modifier in TERMINOLOGY:
         raise NotSupported(
-            f"The modifier :{modifier} on a token needs terminology (value sets and code hierarchies), which this "
-            "server has not loaded yet. List the codes instead, separated by commas.",
+            f"The modifier :{modifier} on a token needs terminology (value sets and code hierarchies), which "
+            "this server has not loaded yet. List the codes instead, separated by commas.",
             code="terminology-not-loaded",
         )
     raise _unknown_modifier(parameter)

@@ -58,12 +58,15 @@ def asked(type: str, *pairs: tuple[str, str]) -> Any:
         ("Patient", "identifier", "s|1", Equals("identifier", ("s|1",))),
         ("Patient", "identifier:of-type", "s|MR|1", Equals("identifier~type", ("s|MR|1",))),
         ("Patient", "_id", "a,b", Ids(("a", "b"))),
-        ("Patient", "general-practitioner:Practitioner", "1", Equals("general-practitioner", ("t/Practitioner/1",))),
+        ("Patient", "general-practitioner:Practitioner", "1",
+         Equals("general-practitioner", ("t/Practitioner/1",))),
         ("Patient", "link:identifier", "s|1", Equals("link~id", ("s|1",))),
-        ("Observation", "value-quantity", "gt5|s|kg", Numbers("value-quantity", ((Bound("hi", "gt", 5.0),),), "s|kg")),
+        ("Observation", "value-quantity", "gt5|s|kg",
+         Numbers("value-quantity", ((Bound("hi", "gt", 5.0),),), "s|kg")),
         ("Observation", "patient.name", "x", Chain("patient", "Patient", Starts("name", "x"))),
         ("Observation", "subject:Patient.name", "x", Chain("subject", "Patient", Starts("name", "x"))),
-        ("Patient", "_has:Observation:patient:code", "x", Has("Observation", "patient", Equals("code", ("x",)), "Patient")),
+        ("Patient", "_has:Observation:patient:code", "x",
+         Has("Observation", "patient", Equals("code", ("x",)), "Patient")),
         ("Patient", "_list", "7", Has("List", "item", Ids(("7",)), "Patient")),
         (
             "Observation", "code-value-quantity", "c$5.0",
@@ -77,7 +80,9 @@ def test_a_pair_becomes_an_expression(type: str, name: str, value: str, expressi
 
 
 def test_pairs_are_conditions_that_all_hold() -> None:
-    assert asked("Patient", ("gender", "male"), ("name", "x")) == And((Equals("gender", ("male",)), Starts("name", "x")))
+    assert asked("Patient", ("gender", "male"), ("name", "x")) == And(
+        (Equals("gender", ("male",)), Starts("name", "x"))
+    )
     assert asked("Patient") == And()
 
 
@@ -89,12 +94,20 @@ def test_two_bounds_on_a_single_date_become_one_condition() -> None:
 
 
 def test_the_types_that_a_search_reaches_are_known() -> None:
-    expression = asked("Observation", ("patient.organization.name", "x"), ("_has:AuditEvent:entity:agent", "Patient/1"))
+    expression = asked(
+        "Observation", ("patient.organization.name", "x"), ("_has:AuditEvent:entity:agent", "Patient/1")
+    )
     assert sorted(types_reached(expression)) == ["AuditEvent", "Organization", "Patient"]
 
 
 def test_the_shape_of_the_answer_is_read() -> None:
-    query = parse("Patient", ("_count", "5000"), ("_summary", "text"), ("_elements", "name, birthDate"), ("_total", "none"))
+    query = parse(
+        "Patient",
+        ("_count", "5000"),
+        ("_summary", "text"),
+        ("_elements", "name, birthDate"),
+        ("_total", "none"),
+    )
     assert query.shown == Shown(1000, "none", "text", ("name", "birthDate"))
     assert parse("Patient").shown == Shown(20)
     assert parse("Patient", ("_summary", "count")).shown.count == 0
@@ -131,8 +144,10 @@ def test_unknown_names_are_refused_with_the_known_ones_and_without_their_own_tex
 @pytest.mark.parametrize("pairs", [
     (("cpf-12345678909", "12345678909"),), (("birthdate", "12345678909x"),), (("_count", "12345678909x"),),
     (("_sort", "12345678909"),), (("_include", "12345678909"),), (("_filter", "12345678909"),),
-    (("general-practitioner", "Org|12345678909"),), (("_has:12345678909:a:b", "x"),), (("organization.n12345678909", "x"),),
-    (("name:12345678909", "x"),), (("_has:Observation:n12345678909:b", "x"),), (("_elements", "/12345678909"),),
+    (("general-practitioner", "Org|12345678909"),),
+    (("_has:12345678909:a:b", "x"),), (("organization.n12345678909", "x"),),
+    (("name:12345678909", "x"),), (("_has:Observation:n12345678909:b", "x"),),
+    (("_elements", "/12345678909"),),
 ])  # fmt: skip
 def test_refusals_never_echo_what_was_sent(pairs: tuple[tuple[str, str], ...]) -> None:
     with pytest.raises(OutcomeError) as caught:
@@ -163,7 +178,9 @@ def test_a_compartment_is_a_condition_on_each_of_its_types() -> None:
         ("Nonsense", None, "type-unknown"),
     ],
 )
-def test_a_search_that_cannot_be_is_refused(type: str, compartment: tuple[str, str] | None, code: str) -> None:
+def test_a_search_that_cannot_be_is_refused(
+    type: str, compartment: tuple[str, str] | None, code: str
+) -> None:
     with pytest.raises(OutcomeError) as caught:
         parse(type, compartment=compartment)
     assert caught.value.issues[0].code == code

@@ -36,12 +36,15 @@ OBSERVATION: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("resource", "options", "names"),
     [
-        (PATIENT, {"summary": "true"}, "modifierExtension active name birthDate _birthDate deceasedBoolean link"),
+        (PATIENT, {"summary": "true"},
+         "modifierExtension active name birthDate _birthDate deceasedBoolean link"),
         (PATIENT, {"summary": "text"}, "text"),
-        (PATIENT, {"summary": "data"}, "extension modifierExtension active name birthDate _birthDate deceasedBoolean "
+        (PATIENT, {"summary": "data"},
+         "extension modifierExtension active name birthDate _birthDate deceasedBoolean "
                                        "maritalStatus contact communication link"),
         (PATIENT, {"elements": ("name",)}, "modifierExtension active name deceasedBoolean link"),
-        (PATIENT, {"elements": ("Patient.birthDate",)}, "modifierExtension active birthDate _birthDate deceasedBoolean link"),
+        (PATIENT, {"elements": ("Patient.birthDate",)},
+         "modifierExtension active birthDate _birthDate deceasedBoolean link"),
         (OBSERVATION, {"summary": "text"}, "status text code"),
         (OBSERVATION, {"summary": "true"}, "status code valueQuantity"),
         (OBSERVATION, {"elements": ("value",)}, "status code valueQuantity"),

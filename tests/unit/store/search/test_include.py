@@ -37,7 +37,8 @@ def corpus(make_corpus: Any) -> Corpus:
          "subject": reference("Patient/a"), "instantiatesCanonical": ["http://x.example/pd|1"]},
         *({"resourceType": "Group", "id": f"g{n}", "type": "person", "actual": True,
            "managingEntity": reference(f"Organization/ring{n}")} for n in range(1)),
-        *({"resourceType": "Organization", "id": f"ring{n}", "partOf": reference(f"Organization/ring{(n + 1) % 30}")}
+        *({"resourceType": "Organization", "id": f"ring{n}",
+           "partOf": reference(f"Organization/ring{(n + 1) % 30}")}
           for n in range(30)),
     )  # fmt: skip
     return made
@@ -47,7 +48,8 @@ def corpus(make_corpus: Any) -> Corpus:
     ("url", "included"),
     [
         ("Observation?_include=Observation:patient", "Patient/a Patient/b"),
-        ("Observation?_id=o&_include=Observation:encounter&_include=Observation:subject", "Encounter/e Patient/a"),
+        ("Observation?_id=o&_include=Observation:encounter&_include=Observation:subject",
+         "Encounter/e Patient/a"),
         ("Observation?_include=Observation:subject:Group", ""),
         ("Observation?_include=Observation:subject:Patient", "Patient/a Patient/b"),
         ("Observation?_include=*", "Encounter/e Patient/a Patient/b"),
@@ -98,7 +100,8 @@ def test_more_than_the_limit_is_cut_and_says_so(corpus: Corpus, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("url", [
-    "Observation?_include=*", "Patient?_id=b&_revinclude=*", "Practitioner?_revinclude=Encounter:practitioner",
+    "Observation?_include=*", "Patient?_id=b&_revinclude=*",
+    "Practitioner?_revinclude=Encounter:practitioner",
     "Practitioner?_id=doc&_revinclude:iterate=*", "CarePlan?_include:iterate=*",
 ])  # fmt: skip
 def test_includes_obey_the_permission(corpus: Corpus, url: str) -> None:
@@ -106,14 +109,17 @@ def test_includes_obey_the_permission(corpus: Corpus, url: str) -> None:
         Agent("b"),
         "test",
         restrictions={
-            type: Equals("~Patient", ("default/Patient/b",)) for type in ("Patient", "Observation", "Encounter", "CarePlan")
+            type: Equals("~Patient", ("default/Patient/b",))
+            for type in ("Patient", "Observation", "Encounter", "CarePlan")
         },
         denied=frozenset(("Organization",)),
     )
     page = corpus.page(url, only_b)
     seen = {f"{v.type}/{v.id}" for v in (*page.matches, *page.included)}
     assert seen <= {"Patient/b", "Observation/p", "Practitioner/doc"}
-    assert {f"{v.type}/{v.id}" for v in corpus.page("Observation?_include=*", only_b).included} == {"Patient/b"}
+    assert {f"{v.type}/{v.id}" for v in corpus.page("Observation?_include=*", only_b).included} == {
+        "Patient/b"
+    }
 
 
 @pytest.mark.parametrize(

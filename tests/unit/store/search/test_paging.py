@@ -1,4 +1,7 @@
-"""Order, pages, totals. hl7.org/fhir/R4/search.html#sort, #count, #total, hl7.org/fhir/R4/http.html#paging."""
+"""Order, pages, totals.
+
+hl7.org/fhir/R4/search.html#sort, #count, #total, hl7.org/fhir/R4/http.html#paging.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,18 @@ SIZE = 60
 
 def patient(n: int) -> dict[str, Any]:
     dice = random.Random(n)
-    found: dict[str, Any] = {"resourceType": "Patient", "id": f"p{n:03d}", "gender": dice.choice(["male", "female"])}
+    found: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": f"p{n:03d}",
+        "gender": dice.choice(["male", "female"]),
+    }
     if n % 5:
         found["birthDate"] = f"19{dice.randint(10, 20)}-01-0{dice.randint(1, 3)}"
     if n % 7:
-        found["name"] = [{"family": dice.choice("ABC"), "given": dice.sample("xyz", 2)}, {"family": dice.choice("DEF")}]
+        found["name"] = [
+            {"family": dice.choice("ABC"), "given": dice.sample("xyz", 2)},
+            {"family": dice.choice("DEF")},
+        ]
     if n % 3:
         found["managingOrganization"] = {"reference": f"Organization/{dice.randint(1, 4)}"}
     return found
@@ -94,7 +104,10 @@ def test_lastupdated_sorts_both_ways(corpus: Corpus) -> None:
     assert corpus.walk("Patient?_sort=-_lastUpdated&_count=13") == ascending[::-1]
 
 
-@pytest.mark.parametrize("sort", ["", "&_sort=family", "&_sort=-family", "&_sort=-_lastUpdated", "&_sort=family,given", "&_sort=-_id"])
+@pytest.mark.parametrize(
+    "sort",
+    ["", "&_sort=family", "&_sort=-family", "&_sort=-_lastUpdated", "&_sort=family,given", "&_sort=-_id"],
+)
 @pytest.mark.parametrize("count", [1, 4, 100])
 def test_types_are_walked_together(corpus: Corpus, sort: str, count: int) -> None:
     types = "Patient,Practitioner" if "family" in sort else "Patient,PractitionerRole,Practitioner"
@@ -105,7 +118,9 @@ def test_types_are_walked_together(corpus: Corpus, sort: str, count: int) -> Non
 
 
 def test_pages_are_complete_while_others_write(make_corpus: Any) -> None:
-    corpus: Corpus = make_corpus(*({"resourceType": "Basic", "id": f"b{n:03d}", "code": {"text": "x"}} for n in range(50)))
+    corpus: Corpus = make_corpus(
+        *({"resourceType": "Basic", "id": f"b{n:03d}", "code": {"text": "x"}} for n in range(50))
+    )
 
     def meanwhile(page: int) -> None:
         corpus.add({"resourceType": "Basic", "id": f"a{page:03d}", "code": {"text": "before"}})

@@ -1,6 +1,6 @@
-"""_lastUpdated, _tag, _profile, _text, _content, near, uri, _filter, _contained, system and compartment searches.
+"""Searches beyond the plain types: general parameters, near, uri, _filter, _contained, several types.
 
-hl7.org/fhir/R4/search.html#all, #text, #contained, #uri, hl7.org/fhir/R4/search_filter.html, compartmentdefinition.html.
+hl7.org/fhir/R4/search.html#all, #text, #contained, #uri, search_filter.html, compartmentdefinition.html.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ def value_set(id: str, url: str) -> dict[str, Any]:
 
 def located(id: str, latitude: float, longitude: float) -> dict[str, Any]:
     return {"resourceType": "Location", "id": id, "position": {"latitude": latitude, "longitude": longitude}}
+
+
+def medication(id: str, status: str, code: str) -> dict[str, Any]:
+    return {"resourceType": "Medication", "id": id, "status": status, "code": {"coding": [{"code": code}]}}
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +53,8 @@ def corpus(make_corpus: Any) -> Corpus:
         located("sp", -23.55, -46.63), located("rio", -22.91, -43.17), located("sp2", -23.56, -46.64),
         {"resourceType": "MedicationRequest", "id": "mr", "status": "active", "intent": "order",
          "subject": {"reference": "Patient/p1"}, "medicationReference": {"reference": "#m"},
-         "contained": [{"resourceType": "Medication", "id": "m", "status": "active", "code": {"coding": [{"code": "amox"}]}},
-                       {"resourceType": "Medication", "id": "n", "status": "inactive", "code": {"coding": [{"code": "dip"}]}}]},
-        {"resourceType": "Medication", "id": "free", "status": "active", "code": {"coding": [{"code": "amox"}]}},
+         "contained": [medication("m", "active", "amox"), medication("n", "inactive", "dip")]},
+        medication("free", "active", "amox"),
     )  # fmt: skip
     return made
 
@@ -220,7 +223,9 @@ def test_a_contained_match_is_the_contained_resource(corpus: Corpus) -> None:
 
 
 def test_a_restriction_on_the_container_hides_what_it_contains(corpus: Corpus) -> None:
-    none = Permission(Agent("n"), "test", restrictions={"MedicationRequest": Equals("~Patient", ("default/Patient/p2",))})
+    none = Permission(
+        Agent("n"), "test", restrictions={"MedicationRequest": Equals("~Patient", ("default/Patient/p2",))}
+    )
     assert corpus.find("Medication?code=amox&_contained=true", none) == []
 
 
@@ -228,7 +233,13 @@ def test_another_tenant_sees_nothing(corpus: Corpus) -> None:
     corpus.add({"resourceType": "Patient", "id": "p1", "gender": "other"}, tenant="other")
     corpus.add({"resourceType": "Patient", "id": "zz", "gender": "other"}, tenant="other")
     corpus.add({"resourceType": "Patient", "id": "zz", "gender": "other"}, tenant="aaa")
-    for url in ("Patient?gender=other", "Patient?_id=zz", "Patient?_sort=gender", "Patient?_sort=-_lastUpdated", "?_tag:missing=true"):
+    for url in (
+        "Patient?gender=other",
+        "Patient?_id=zz",
+        "Patient?_sort=gender",
+        "Patient?_sort=-_lastUpdated",
+        "?_tag:missing=true",
+    ):
         assert not any(name.endswith("zz") for name in corpus.walk(url + "&_count=2"))
     assert corpus.page("Patient?_summary=count").total == 3
 
@@ -263,11 +274,17 @@ WOMEN = Permission(
 )
 def test_every_hop_obeys_the_permission(corpus: Corpus, url: str, matches: str) -> None:
     assert corpus.found(url, WOMEN) == matches
-    assert corpus.page(url + ("&" if "?" in url else "?") + "_total=accurate", WOMEN).total == len(matches.split())
+    assert corpus.page(url + ("&" if "?" in url else "?") + "_total=accurate", WOMEN).total == len(
+        matches.split()
+    )
 
 
 def test_a_restriction_may_itself_reach_other_resources(corpus: Corpus) -> None:
-    chained = Permission(Agent("c"), "test", restrictions={"Observation": Chain("patient", "Patient", Equals("gender", ("female",)))})
+    chained = Permission(
+        Agent("c"),
+        "test",
+        restrictions={"Observation": Chain("patient", "Patient", Equals("gender", ("female",)))},
+    )
     assert corpus.found("Observation", chained) == "y"
 
 
