@@ -58,14 +58,14 @@ class Engine:
         """The results, one for each interaction, in order; failures are results too."""
         if exchange.bundle is None:
             return (await self.run_one(exchange, exchange.interactions[0]),)
-        try:
-            if exchange.atomic:
-                return await bundle.run_transaction(self, exchange)
+        if not exchange.atomic:
             return await bundle.run_batch(self, exchange)
+        try:
+            return await bundle.run_transaction(self, exchange)
         except OutcomeError as error:
             return (failed(error),)
         except Exception:
-            _LOG.exception("bundle failed", extra={"request_id": exchange.request_id})
+            _LOG.exception("transaction failed", extra={"request_id": exchange.request_id})
             return (failed(_fault()),)
 
     async def run_one(self, exchange: Exchange, interaction: Interaction) -> Result:
