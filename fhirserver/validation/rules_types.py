@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from fhirserver.validation.rules import (
@@ -45,8 +46,14 @@ def _age(quantity: Any) -> bool:
 
 
 def _count(quantity: Any) -> bool:
-    number = quantity.get("value", 0)
-    return _measured(quantity) and quantity.get("code", "1") == "1" and number == int(number)
+    return _measured(quantity) and quantity.get("code", "1") == "1" and _whole(quantity.get("value", 0))
+
+
+def _whole(number: Any) -> bool:
+    """True for a whole number. int() would spell out 1e999999999, so a Decimal is rounded in its own form."""
+    if isinstance(number, Decimal):
+        return bool(number == number.to_integral_value())
+    return bool(number == int(number))
 
 
 def _duration(quantity: Any) -> bool:
@@ -90,7 +97,7 @@ def _trigger(trigger: Any) -> bool:
 
 def _min_max(element: Any) -> bool:
     least, most = element.get("min"), element.get("max")
-    return least is None or most is None or not most.isdigit() or least <= int(most[:10])
+    return least is None or most is None or not most.isdecimal() or least <= int(most[:10])
 
 
 def _bound(element: Any) -> bool:

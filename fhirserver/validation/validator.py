@@ -75,9 +75,10 @@ class Validator:
         problems = self._type_problems(value, None)
         if problems is not None:
             return problems
-        scope.inside = value.get("id")
+        outer, id_ = scope.inside, value.get("id")
+        scope.inside = id_ if isinstance(id_, str) else ""
         problems = self._check_of(value["resourceType"])(value, scope)
-        scope.inside = None
+        scope.inside = outer
         own = _rules_of_contained(value)
         return (problems or []) + own if own else problems
 

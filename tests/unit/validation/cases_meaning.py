@@ -107,6 +107,7 @@ CASES = [
     Case("rng-2", "Observation", {"valueQuantity": GONE, "valueRange": {"low": {"value": 1}, "high": {"value": 1}}}, {"valueQuantity": GONE, "valueRange": {"low": {"value": 2}, "high": {"value": 1}}}, "invariant", "invariant-rng-2", "Observation.value"),
     Case("rat-1", "Observation", {"valueQuantity": GONE, "valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 2}}}, {"valueQuantity": GONE, "valueRatio": {"numerator": {"value": 1}}}, "invariant", "invariant-rat-1", "Observation.value"),
     Case("sqty-1", "Observation", {"referenceRange": [{"low": {"value": 1}}]}, {"referenceRange": [{"low": {"value": 1, "comparator": "<"}}]}, "invariant", "invariant-sqty-1", "Observation.referenceRange[0].low"),
+    Case("cnt-3", "Patient", {"extension": [{"url": "urn:x", "valueCount": {"value": 2, "code": "1", "system": UCUM}}]}, {"extension": [{"url": "urn:x", "valueCount": {"value": 2.5, "code": "1", "system": UCUM}}]}, "invariant", "invariant-cnt-3", "Patient.extension[0].value"),
     repeat("tim-1", {"duration": 1, "durationUnit": "h"}, {"duration": 1}, "tim-1"),
     repeat("tim-2", {"period": 1, "periodUnit": "d"}, {"period": 1}, "tim-2"),
     repeat("tim-4", {"duration": 0, "durationUnit": "h"}, {"duration": -1, "durationUnit": "h"}, "tim-4"),

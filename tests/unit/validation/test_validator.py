@@ -6,7 +6,9 @@ StructureDefinitions.
 
 from __future__ import annotations
 
+import copy
 import json
+import random
 from decimal import Decimal
 from typing import Any
 
@@ -167,3 +169,49 @@ def test_a_contained_resource_may_be_used_by_another_contained_one() -> None:
     assert validator().validate(patient) == []
     del patient["managingOrganization"]
     assert [i.expression for i in validator().validate(patient)] == [("Patient.contained[0]",)]
+
+
+JUNK: list[Any] = [
+    None,
+    "",
+    "a",
+    "#",
+    "é",
+    0,
+    -1,
+    1.5,
+    True,
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    ["a"],
+    {"id": "a"},
+    {"a": {}},
+]
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) below `value`."""
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, item in steps for place in [(value, key), *places(item)]]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_junk_in_any_place_is_an_issue_and_never_a_crash(case: Case) -> None:
+    chosen = random.Random(case.name)
+    for changes in (case.good, case.bad):
+        for _ in range(20):
+            resource = changed(case.base, changes)
+            for _ in range(chosen.randint(1, 3)):
+                container, key = chosen.choice(places(resource))
+                container[key] = copy.deepcopy(chosen.choice(JUNK))
+            assert isinstance(validator().validate(resource), list)
+
+
+@pytest.mark.parametrize("number", [Decimal("1e999999999"), Decimal("-1e999999999"), Decimal("1e-999999999")])
+def test_a_number_of_any_size_is_checked_at_once(number: Decimal) -> None:
+    count = {"url": "urn:x", "valueCount": {"value": number, "code": "1"}}
+    period = {"url": "urn:x", "valueRange": {"low": {"value": number}, "high": {"value": 2.5}}}
+    assert isinstance(validator().validate(changed("Patient", {"extension": [count, period]})), list)
