@@ -37,7 +37,7 @@ from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.indexes import Collections
-from fhirserver.store.keys import signing_key
+from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.migrate import migrate
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
@@ -93,6 +93,7 @@ class Foundation:
     validator: Validator
     cursor_key: bytes
     tokens: TokenCheck
+    instance: str
     started: str
 
     def services(self, definitions: Definitions) -> Services:
@@ -123,7 +124,7 @@ class Foundation:
 
     def fhir(self, services: Services) -> FhirApp:
         """The FHIR API over `services`."""
-        statement = dump_json(capability_statement(services, self.started))
+        statement = dump_json(capability_statement(services, self.instance, self.started))
         return FhirApp(
             RequestReader(services, Router(frozenset(services.definitions.resource_types))),
             Engine(services, Gate(self.tokens, services.definitions.resource_types)),
@@ -156,6 +157,7 @@ async def lay(settings: Settings) -> Foundation:
         Validator(elements),
         await signing_key(database, settings),
         TokenCheck(Tokens(database, settings.tenant), core.resource_types),
+        await instance_id(database, settings),
         instant(now()),
     )
 

@@ -46,7 +46,8 @@ class Interaction:
 
     `query`: decoded pairs in order (search parameters, conditional criteria or operation parameters). `body`: the
     parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
-    Bundle.entry.fullUrl. `headers`: lower-case names; only those that FHIR gives a meaning.
+    Bundle.entry.fullUrl. `changes_state`: of an operation.
+    `refused`: why an entry of a batch is no interaction at all; it is answered with that. `headers`: lower-case names; only those that FHIR gives a meaning.
     """
 
     kind: Kind
@@ -60,6 +61,8 @@ class Interaction:
     full_url: str | None = None
     method: str = "GET"
     url: str = ""
+    changes_state: bool = False
+    refused: OutcomeError | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
     @property

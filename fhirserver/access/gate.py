@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from fhirserver.access.scopes import LETTERS, opens
 from fhirserver.access.tokens import TokenCheck
 from fhirserver.context import Agent, Interaction, Kind, Permission
-from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import BadRequest, Forbidden, NotAuthenticated
 
 OPEN_AGENT = Agent("open-mode")
@@ -73,5 +72,5 @@ def _has_criteria(interaction: Interaction, letter: str) -> bool:
 
 def _letter(interaction: Interaction) -> str:
     if interaction.kind is Kind.OPERATION:
-        return "u" if OPERATIONS[interaction.operation or ""].affects_state else "r"
+        return "u" if interaction.changes_state else "r"
     return LETTERS[interaction.kind]

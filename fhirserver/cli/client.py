@@ -66,6 +66,10 @@ class FhirClient:
         """POSTs FHIR JSON to the base, or to `path` below it."""
         return self._request("POST", f"{self._url.path}{path}" or "/", body)
 
+    def instance(self) -> str:
+        """What tells the server's database from every other: the id of its CapabilityStatement."""
+        return str(self.get("metadata").json().get("id", ""))
+
     def is_there(self) -> bool:
         """Whether anything listens at the server's address."""
         connection = self._connection(timeout=2.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Ledger:
-    """Digests in a file of `folder`, one list per server. Lines are appended as the server confirms them."""
+    """Digests in a file of `folder`, one list per server and database. Lines are appended as the server confirms them."""
 
     def __init__(self, folder: Path, server: str) -> None:
         self._path = folder / "loaded" / f"{hashlib.sha256(server.encode()).hexdigest()[:16]}.txt"

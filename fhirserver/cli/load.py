@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     except FileNotFoundError as missing:
         raise UsageError(f"there is no file or folder {missing}") from None
     with server(options) as (client, settings):
-        ledger = Ledger(settings.data_dir, client.base)
+        ledger = Ledger(settings.data_dir, f"{client.base} {client.instance()}")
         done = frozenset[str]() if options.again else ledger.read()
         planner = Planner(done, settings.limits.bundle_entries)
         return Loading(client, planner, ledger, files).run(options)

@@ -39,7 +39,9 @@ def unfold(
 ) -> tuple[Interaction, ...]:
     """The interactions of a batch or transaction Bundle, in its order.
 
-    Raises BadRequest naming the entry, TooLarge over the entry limit, Invalid where the Bundle breaks its definition.
+    What is wrong with an entry of a batch is answered for that entry alone.
+
+    Raises BadRequest naming the entry (transaction), TooLarge over the entry limit, Invalid where the Bundle breaks its definition.
     """
     entries = bundle.get("entry", [])
     if isinstance(entries, list) and len(entries) > services.settings.limits.bundle_entries:
@@ -54,7 +56,10 @@ def unfold(
         try:
             interactions.append(_unfold_entry(entry, router, services, headers))
         except OutcomeError as error:
-            raise type(error)(issues=[_within(issue, where) for issue in error.issues]) from error
+            placed = type(error)(issues=[_within(issue, where) for issue in error.issues])
+            if bundle.get("type") == "transaction":
+                raise placed from error
+            interactions.append(Interaction(Kind.BATCH, refused=placed))
     return tuple(interactions)
 
 
@@ -196,10 +201,11 @@ def _within(issue: Issue, where: str) -> Issue:
 
 
 def _at(error: OutcomeError, number: int) -> OutcomeError:
-    return type(error)(
-        issues=[_within(issue, f"Bundle.entry[{number}]") for issue in error.issues],
-        retry_after=error.retry_after,
-    )
+    """The error as one of entry `number`. Keeps its cause, by which the store knows what can be run again."""
+    issues = [_within(issue, f"Bundle.entry[{number}]") for issue in error.issues]
+    placed = type(error)(issues=issues, retry_after=error.retry_after)
+    placed.__cause__ = error
+    return placed
 
 
 def _check_identities(interactions: Sequence[Interaction]) -> None:

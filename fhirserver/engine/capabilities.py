@@ -30,14 +30,17 @@ _TYPE_LEVEL = (
 _SYSTEM_LEVEL = ("transaction", "batch", "search-system", "history-system")
 
 
-def capability_statement(services: Services, started: str) -> dict[str, Any]:
-    """The statement as a resource. `started`: instant at which the server came up, its `date`."""
+def capability_statement(services: Services, instance: str, started: str) -> dict[str, Any]:
+    """The statement as a resource.
+
+    `instance`: id of the database behind, which is the statement's id. `started`: instant at which the server came up.
+    """
     offered = {route.kind.value for route in ROUTES} | {Kind.TRANSACTION.value}
     types = sorted(services.definitions.resource_types)
     incoming = _referrers(services)
     return {
         "resourceType": "CapabilityStatement",
-        "id": "fhirserver",
+        "id": instance,
         "url": f"{CANONICAL}/CapabilityStatement/fhirserver",
         "version": __version__,
         "name": "FhirServer",

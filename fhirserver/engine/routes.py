@@ -108,6 +108,7 @@ class Router:
             method,
             path + ("?" + query if query else ""),
             headers,
+            kind is Kind.OPERATION and OPERATIONS[target["operation"]].affects_state,
         )
 
     def _shape(self, verb: str, segments: list[str]) -> tuple[Kind, dict[str, str]]:

@@ -70,6 +70,8 @@ class Engine:
 
     async def run_one(self, exchange: Exchange, interaction: Interaction) -> Result:
         """One interaction through its stations, alone."""
+        if interaction.refused is not None:
+            return failed(interaction.refused)
         try:
             permission = self.gate.authorize(exchange.agent, interaction)
             self.validate(interaction)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fhirserver.context import Entry, Interaction, Page, Permission, Result
-from fhirserver.interactions.paging import below_base, page_links, split_cursor
+from fhirserver.paging import below_base, page_links, parse_count, parse_moment, split_cursor
 from fhirserver.outcome import BadRequest, UnknownParameter
-from fhirserver.r4.dates import date_range
 
 if TYPE_CHECKING:
     from fhirserver.services import Services
@@ -19,7 +18,7 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
     """One page of a history Bundle, newest first, deletions included."""
     pairs, cursor = split_cursor(interaction.query)
     asked = _parameters(pairs, lenient=interaction.lenient)
-    count = parse_count(asked.get("_count"), services)
+    count = parse_count(asked.get("_count"), services.settings.limits)
     since = parse_moment("_since", asked["_since"])[0] if "_since" in asked else None
     at = parse_moment("_at", asked["_at"]) if "_at" in asked else None
     found = await services.store.history(
@@ -34,24 +33,6 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
     links = page_links(services.settings.fhir_base, below_base(interaction), pairs, cursor, next=found.next)
     entries = tuple(Entry(version, "") for version in found.versions)
     return Result(200, page=Page("history", entries, found.total, links))
-
-
-def parse_count(text: str | None, services: Services) -> int:
-    """The page size that `_count` asks for, clamped to the limit. Raises BadRequest."""
-    limits = services.settings.limits
-    if text is None:
-        return limits.count_default
-    if not (text.isascii() and text.isdigit()):
-        raise BadRequest("_count is a whole number, 0 or more.", code="count-invalid")
-    return min(int(text[:9]), limits.count_max)
-
-
-def parse_moment(name: str, text: str) -> tuple[int, int]:
-    """The interval that a date or instant covers: microseconds since 1970 UTC, half open. Raises BadRequest."""
-    try:
-        return date_range(text.replace(" ", "+"))  # a plus sign that nobody encoded
-    except ValueError as error:
-        raise BadRequest(f"{name} is a date or an instant such as 2026-03-01T12:00:00Z.", code="date-invalid") from error
 
 
 def _parameters(pairs: tuple[tuple[str, str], ...], *, lenient: bool) -> dict[str, str]:

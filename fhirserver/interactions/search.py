@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fhirserver.context import Entry, Interaction, Page, Permission, Result, Version
-from fhirserver.interactions.paging import below_base, page_links, split_cursor
+from fhirserver.paging import below_base, page_links, split_cursor
 from fhirserver.outcome import Issue, IssueCode
 from fhirserver.r4.jsontext import dump_json, parse_json
 from fhirserver.search.summary import subset

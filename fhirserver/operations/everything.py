@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Entry, Interaction, Page, Permission, Result
-from fhirserver.interactions.history import parse_count, parse_moment
-from fhirserver.interactions.paging import below_base, page_links, split_cursor
+from fhirserver.paging import below_base, page_links, parse_count, parse_moment, split_cursor
 from fhirserver.outcome import BadRequest, UnknownParameter
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _criteria(pairs: tuple[tuple[str, str], ...], type: str, services: Services)
         elif name == "_type":
             criteria.append((name, value))
         elif name == "_count":
-            count = parse_count(value, services)
+            count = parse_count(value, services.settings.limits)
     return [*criteria, ("_count", str(count if count is not None else services.settings.limits.count_max))]
 
 

@@ -212,7 +212,7 @@ class _Change:
         raise _no_place("the path must end with the name of a list.")
 
     def content(self, place: Place) -> dict[str, Any]:
-        """The object that holds the children of the element at `place`, made where a primitive has none yet."""
+        """The object that holds the children of the element at `place`, made if a primitive has none."""
         if not self.elements.is_primitive(place.code):
             return place.value  # type: ignore[no-any-return]
         extra = place.extra

@@ -1,7 +1,8 @@
 """JSON Patch for resources: RFC 6902 within limits, each failure named by its operation.
 
-The operations themselves are those of the library `jsonpatch`. Here stands what a server adds: the resource
-given is left alone, identity cannot change, and a small patch cannot make a large or deep resource.
+Pointers and changes are the work of the library `jsonpatch`. Here stands what a server adds: the resource
+given is left alone, identity cannot change, a small patch cannot make a large or deep resource, and `test`
+takes 0.010 and 0.01 for the same number.
 Sources: RFC 6902, RFC 6901, hl7.org/fhir/R4/http.html#patch
 """
 
@@ -10,11 +11,11 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any, NoReturn
 
-from jsonpatch import InvalidJsonPatch, JsonPatch, JsonPatchException, JsonPatchTestFailed
+from jsonpatch import InvalidJsonPatch, JsonPatch, JsonPatchException
 from jsonpointer import JsonPointer, JsonPointerException
 
 from fhirserver.outcome import BadRequest, IssueCode, Unprocessable
-from fhirserver.r4.jsontext import MAX_DEPTH, dump_json, is_deeper
+from fhirserver.r4.jsontext import MAX_DEPTH, comparable, dump_json, is_deeper
 
 MAX_OPERATIONS = 1000
 MAX_COPIED = 4 * 1024 * 1024  # bytes of JSON that `copy` and `move` may handle in one patch
@@ -36,12 +37,15 @@ def apply_json_patch(resource: dict[str, Any], patch: Any) -> dict[str, Any]:
     budget = MAX_COPIED
     for number, operation in enumerate(patch, 1):
         name = f"Operation {number}"
+        _check(operation, name)
         try:
-            one = JsonPatch([operation])
+            if operation["op"] == "test":
+                _test(changed, operation, name)
+                continue
             budget -= _weight(changed, operation, name)
             if budget < 0:
                 raise too_large(f"{name}: the patch copies or moves more than {MAX_COPIED} bytes.")
-            changed = one.apply(changed, in_place=True)
+            changed = JsonPatch([operation]).apply(changed, in_place=True)
         except (JsonPatchException, JsonPointerException) as error:
             _refuse(name, error)
     keep_identity(resource, changed)
@@ -67,6 +71,32 @@ def too_large(text: str) -> BadRequest:
     return BadRequest(text, code="patch-too-large", issue_code=IssueCode.TOO_COSTLY)
 
 
+_NEEDS = {
+    "add": "value",
+    "replace": "value",
+    "test": "value",
+    "remove": "path",
+    "move": "from",
+    "copy": "from",
+}
+
+
+def _check(operation: dict[str, Any], name: str) -> None:
+    """Refuse an operation that is none of RFC 6902 or lacks a member."""
+    kind = operation.get("op")
+    needs = _NEEDS.get(kind) if isinstance(kind, str) else None
+    pointers = [operation.get("path"), operation.get("from", "") if needs == "from" else ""]
+    if needs is None or needs not in operation or not all(isinstance(pointer, str) for pointer in pointers):
+        words = "give op, path and, as op needs it, value or from"
+        raise BadRequest(f"{name} is not valid: {words}.", code="patch-syntax")
+
+
+def _test(document: Any, operation: dict[str, Any], name: str) -> None:
+    found = JsonPointer(operation["path"]).resolve(document)
+    if comparable(found) != comparable(operation["value"]):
+        raise Unprocessable(f"{name}: the test fails.", code="patch-test-failed")
+
+
 def _weight(document: Any, operation: dict[str, Any], name: str) -> int:
     """The bytes of JSON that an operation copies or moves. Refuses one that would nest too deep."""
     kind = operation["op"]
@@ -84,11 +114,5 @@ def _weight(document: Any, operation: dict[str, Any], name: str) -> int:
 
 def _refuse(name: str, error: Exception) -> NoReturn:
     if isinstance(error, InvalidJsonPatch):
-        raise BadRequest(
-            f"{name} is not valid: give op, path and, as op needs, value or from.", code="patch-syntax"
-        ) from None
-    if isinstance(error, JsonPatchTestFailed):
-        raise Unprocessable(f"{name}: the test fails.", code="patch-test-failed") from None
-    raise Unprocessable(
-        f"{name}: a path leads to nothing that can be changed so.", code="patch-path"
-    ) from None
+        raise BadRequest(f"{name} is not valid.", code="patch-syntax") from None
+    raise Unprocessable(f"{name}: path or from leads to no such place.", code="patch-path") from None

@@ -30,11 +30,13 @@ MAX_DEPTH = 64
 MAX_KEY = 256  # characters of a property name; the longest of R4 has 42
 MAX_NUMBER = 64  # characters of a number
 MAX_EXPONENT = 308  # what a double can hold; also keeps arithmetic on a Decimal cheap
+MAX_VALUES = 1_000_000  # commas and brackets; twice as many as 10 MiB of dense clinical data have
 MAX_NULLS = 1000  # nulls in one array; R4 only knows them as placeholders beside primitive extensions
 
 _WHITESPACE = b" \t\r\n"
 _WATCH_SIZE_FROM = 16 * 1024  # bytes; in shorter bodies long keys and many nulls cost nothing
 _EXPLAIN_UP_TO = 256 * 1024  # bytes; finding the line of a fault reads the text token by token
+_SUSPECT = re.compile(rb"\\(?:[bf]|u00)")
 _CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*+\\(?:[bf]|u00(?:0[0-8bBcCeEfF]|1))")
 _LONG_KEY = re.compile(rb'"(?=[^"]{%d})[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+:' % (MAX_KEY + 1))
 _TOKEN = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")([ \t\r\n]*+:)?|([-0-9][-+.0-9eE]*+)|([\[{])|([\]}])')
@@ -71,14 +73,17 @@ class ExactDecimal(Decimal):
         return ExactDecimal, (self.text,)
 
 
-def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES) -> Any:
     """The value that the JSON text `data` (UTF-8) holds.
 
     Numbers are int or float where these are written out again as they came, else ExactDecimal. Raises
     BadRequest with one of the codes json-empty, json-encoding, json-syntax, json-duplicate-key, json-depth
     (more than `max_depth` objects and arrays inside each other), json-number, json-control-character,
-    json-key, json-nulls; the words name line and column and repeat nothing of the text.
+    json-key, json-nulls, json-values (about `max_values` values); the words name line and column and repeat
+    nothing of the text.
     """
+    if len(data) > max_values and data.count(b",") + data.count(b"{") + data.count(b"[") > max_values:
+        raise _bad_request("json-values")
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -154,6 +159,7 @@ _WORDS = {
     "json-number": f"A number is out of range or longer than {MAX_NUMBER} characters.",
     "json-control-character": "A string has a control character that is not tab, line feed, carriage return.",
     "json-key": f"A property name is longer than {MAX_KEY} characters.",
+    "json-values": "The body has too many values; send it in parts.",
     "json-nulls": f"An array has more than {MAX_NULLS} nulls.",
 }
 
@@ -225,10 +231,8 @@ _CONTAINERS = frozenset((dict, list))
 
 
 def _refuse_oddities(data: bytes, value: Any, max_depth: int) -> None:
-    if b"\\" in data and (b"\\u00" in data or b"\\b" in data or b"\\f" in data):
-        found = _CONTROL.search(data)
-        if found:
-            _refuse(data, "json-control-character", max_depth, found.start())
+    if b"\\" in data and _SUSPECT.search(data) and (found := _CONTROL.search(data)):
+        _refuse(data, "json-control-character", max_depth, found.start())
     if len(data) < _WATCH_SIZE_FROM:
         return
     if found := _LONG_KEY.search(data):
@@ -308,6 +312,6 @@ def _locate(text: str, code: str, max_depth: int) -> int:
 
 def _bad_request(code: str, line: int | None = None, column: int | None = None) -> BadRequest:
     where = "" if line is None else f" Line {line}, column {column}."
-    too_much = code in ("json-depth", "json-key", "json-nulls")
+    too_much = code in ("json-depth", "json-key", "json-nulls", "json-values")
     issue_code = IssueCode.TOO_LONG if too_much else IssueCode.INVALID
     return BadRequest(_WORDS[code] + where, code=code, issue_code=issue_code)

@@ -132,8 +132,9 @@ class _Reader:
         before = found.get("_" + slot.name)
         if not slot.many and (values is not None or before is not None):
             raise _bad("xml-repeated-element", f"{where} may be there once.", node, where)
+        index = max(len(values or ()), len(before or ())) if slot.many else 0
         if slot.many:
-            where = f"{where}[{len(values or before or ())}]"
+            where = f"{where}[{index}]"
         if not self.elements.is_primitive(slot.code):
             value = self.complex(node, slot, where, depth)
             if slot.many:
@@ -146,10 +147,8 @@ class _Reader:
             found.update({slot.name: value} if value is not None else {})
             found.update({"_" + slot.name: extra} if extra else {})
             return
-        _align(found, slot.name, value, len(values or before or ()))
-        _align(found, "_" + slot.name, extra or None, len(values or before or ()))
-        if len(found.get(slot.name, ())) < len(found.get("_" + slot.name, ())) and slot.name in found:
-            found[slot.name].append(None)
+        _align(found, slot.name, value, index)
+        _align(found, "_" + slot.name, extra or None, index)
 
     def complex(self, node: Any, slot: _Slot, where: str, depth: int) -> dict[str, Any]:
         """The object of an element that is no primitive: a data type, a backbone element, a resource."""

@@ -49,7 +49,7 @@ class _Writer:
     def resource(self, value: Any, depth: int, namespace: str, where: str) -> None:
         """A resource as the element that bears its type's name."""
         name = value.get("resourceType") if isinstance(value, dict) else None
-        if name not in self.elements.resource_types:
+        if not isinstance(name, str) or name not in self.elements.resource_types:
             raise _impossible("No resource of R4.", where or "Resource")
         self.object(name, value, name, depth, where or name, namespace)
 
@@ -63,7 +63,9 @@ class _Writer:
         content: list[tuple[str, str, Element]] = []
         for element in self.elements.children(path):
             for name, code in element.json_names.items():
-                if element.xml_attribute and isinstance(value.get(name), str):
+                if element.xml_attribute and name in value:
+                    if not isinstance(value[name], str):
+                        raise _impossible("Not a string.", f"{where}.{name}")
                     attributes += f' {name}="{value[name].translate(_ESCAPES)}"'
                     written.add(name)
                 elif name in value or "_" + name in value:

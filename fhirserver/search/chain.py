@@ -89,7 +89,8 @@ def _chain(
         raise scope.unknown(targets[0] if len(targets) == 1 else None, rest, _known(scope, targets))
     if len(fitting) > _MOST_TARGETS:
         raise BadRequest(
-            f"The parameter {parameter.code} may refer to many types; name one, as in {parameter.code}:Patient.name.",
+            f"The parameter {parameter.code} may refer to many types; name one, as in "
+            f"{parameter.code}:Patient.name.",
             code="chain-target-ambiguous",
         )
     canonical = is_canonical(parameter)
@@ -117,8 +118,8 @@ def _has(scope: Scope, type: str | None, name: str, text: str, depth: int) -> Ex
         raise scope.unknown(other, code, references)
     if parameter.type != "reference" or (type is not None and type not in targets_of(scope, parameter)):
         raise BadRequest(
-            f"The parameter {parameter.code} of {other} does not refer to {type or 'a resource'}; its references "
-            f"are {', '.join(references)}.",
+            f"The parameter {parameter.code} of {other} does not refer to {type or 'a resource'}; its "
+            f"references are {', '.join(references)}.",
             code="has-not-reference",
         )
     if type is None or is_canonical(parameter):
@@ -130,11 +131,11 @@ def _has(scope: Scope, type: str | None, name: str, text: str, depth: int) -> Ex
 
 
 def _list(scope: Scope, type: str | None, text: str) -> Expression:
-    """The resources that are items of a List. Source: hl7.org/fhir/R4/search.html#list"""
+    """The resources that are items of a List. Source: hl7.org/fhir/R4/search.html#list."""
     ids = tuple(unescape(value) for value in scope.alternatives(text))
     if any(id.startswith("$") for id in ids):
         raise NotSupported(
-            "_list takes the id of a List; functional lists ($current-allergies and the like) are not offered.",
+            "_list takes the id of a List; functional lists ($current-allergies and others) are not offered.",
             code="functional-list",
         )
     if type is None:

@@ -1,9 +1,9 @@
 """What a search asks for, as a tree that knows nothing of the database.
 
-Leaves name a field of the index (a search parameter's code, or one derived from it: `code~text`) and normalised values.
-And/Or/Not combine whole resources: a leaf holds for a resource when one of the field's values fulfils it. Chain, Has and
-Hierarchy reach other resources; store/compile.py turns the tree into a query, with the caller's restriction on each
-resource reached. Source: hl7.org/fhir/R4/search.html
+Leaves name a field of the index (a search parameter's code, or one derived from it: `code~text`) and
+normalised values. And/Or/Not combine whole resources: a leaf holds for a resource when one of the field's
+values fulfils it. Chain, Has and Hierarchy reach other resources; store/compile.py turns the tree into a
+query, with the caller's restriction on each resource reached. Source: hl7.org/fhir/R4/search.html
 """
 
 from __future__ import annotations
@@ -94,11 +94,16 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """An interval of `field` fulfils `narrow` where it is stored as narrow, `wide` where as wide."""
+    """An interval of `field` fulfils `narrow` where it is stored as narrow, `wide` where as wide.
+
+    `single`: a resource has at most one interval, so that two conditions on the field are one on the
+    interval.
+    """
 
     field: str
     narrow: Condition
     wide: Condition
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """`field` refers to a resource of `type` for which `item` holds. `canonical`: it refers by url, not by id."""
+    """`field` refers to a resource of `type` for which `item` holds.
+
+    `canonical`: it refers by url, not by id.
+    """
 
     field: str
     type: str
@@ -147,7 +155,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Has:
-    """A resource of `type` for which `item` holds refers to this one by its `field`. `to`: type of this one."""
+    """A resource of `type` for which `item` holds refers to this one by its `field`.
+
+    `to`: type of this one.
+    """
 
     type: str
     field: str
@@ -157,7 +168,7 @@ class Has:
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """`field` refers to the resource `key` of `type`, or to one below it (`below`) or above it in its hierarchy.
+    """`field` refers to the resource `key` of `type`, or to one below it (`below`) or above it.
 
     `parent`: the parameter of `type` that refers to the next resource above.
     """
@@ -170,22 +181,36 @@ class Hierarchy:
 
 
 Expression: TypeAlias = (
-    And | Or | Not | Ids | Updated | Missing | Equals | Starts | Contains | Exact | Dates | Numbers | Composite
-    | Near | Words | Chain | Has | Hierarchy
+    And | Or | Not | Ids | Updated | Missing | Equals | Starts | Contains | Exact | Dates | Numbers
+    | Composite | Near | Words | Chain | Has | Hierarchy
 )  # fmt: skip
+_MOST_ALTERNATIVES = 16
 EVERYTHING = And()
 NOTHING = Or()
 
 
-def both(first: Expression | None, second: Expression | None) -> Expression:
-    """The conjunction of two expressions, flattened; None and EVERYTHING ask for nothing."""
+def both(first: Expression, second: Expression) -> Expression:
+    """The conjunction of two expressions, flattened; conditions on a field with one interval are merged."""
     items: list[Expression] = []
     for part in (first, second):
-        if isinstance(part, And):
-            items += part.items
-        elif part is not None:
-            items.append(part)
+        for item in part.items if isinstance(part, And) else (part,):
+            _conjoin(items, item)
     return items[0] if len(items) == 1 else And(tuple(items))
+
+
+def _conjoin(items: list[Expression], item: Expression) -> None:
+    if isinstance(item, Dates) and item.single:
+        for at, other in enumerate(items):
+            if isinstance(other, Dates) and other.field == item.field and other.single:
+                narrow, wide = _product(other.narrow, item.narrow), _product(other.wide, item.wide)
+                if len(wide) <= _MOST_ALTERNATIVES:
+                    items[at] = Dates(item.field, narrow, wide, single=True)
+                    return
+    items.append(item)
+
+
+def _product(one: Condition, other: Condition) -> Condition:
+    return tuple(first + second for first in one for second in other)
 
 
 def either(items: tuple[Expression, ...]) -> Expression:

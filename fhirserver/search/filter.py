@@ -1,7 +1,7 @@
 """`_filter`: and, or, not, parentheses, comparisons, paths through references with conditions in brackets.
 
-Read into a small syntax tree first, which then becomes an expression for a type. `and` binds tighter than `or`.
-`ne` holds for the resources that `eq` does not hold for. Source: hl7.org/fhir/R4/search_filter.html
+Read into a small syntax tree first, which then becomes an expression for a type. `and` binds tighter than
+`or`. `ne` holds for the resources that `eq` does not hold for. Source: hl7.org/fhir/R4/search_filter.html
 """
 
 from __future__ import annotations
@@ -180,7 +180,8 @@ class _Reader:
 
 def _syntax(what: str) -> BadRequest:
     return BadRequest(
-        f'_filter cannot be read: {what}. It is written like: name co "silva" and (birthdate ge 1990 or gender eq male)',
+        f"_filter cannot be read: {what}. It is written like: "
+        'name co "silva" and (birthdate ge 1990 or gender eq male)',
         code="filter-syntax",
     )
 

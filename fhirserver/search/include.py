@@ -1,4 +1,4 @@
-"""`_include` and `_revinclude`. Source: hl7.org/fhir/R4/search.html#include"""
+"""`_include` and `_revinclude`. Source: hl7.org/fhir/R4/search.html#include."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FORM = "Type:parameter, Type:parameter:TargetType, Type:* or *"
 class Path:
     """One reference parameter to follow.
 
-    `ends`: types that it can lead to by definition. `targets`: those wanted at its end; empty: any. `canonical`: it
-    refers by url.
+    `ends`: types that it can lead to by definition. `targets`: those wanted at its end; empty: any.
+    `canonical`: it refers by url.
     """
 
     type: str
@@ -29,7 +29,10 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """One _include or (`reverse`) _revinclude, as the paths it stands for. `iterate`: also from included resources."""
+    """One _include or (`reverse`) _revinclude, as the paths it stands for.
+
+    `iterate`: also from included resources.
+    """
 
     paths: tuple[Path, ...]
     reverse: bool = False
@@ -39,8 +42,8 @@ class Include:
 def parse_include(scope: Scope, types: tuple[str, ...], name: str, text: str) -> Include | None:
     """The include that a pair such as `_include:iterate=Encounter:patient` asks for.
 
-    `types`: what is searched; `*` starts there. None: unknown, and ignored because the search is lenient. Raises
-    BadRequest (include-malformed, include-unknown).
+    `types`: what is searched; `*` starts there. None: unknown, and ignored because the search is lenient.
+    Raises BadRequest (include-malformed, include-unknown).
     """
     base, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
@@ -89,7 +92,7 @@ def _named(scope: Scope, types: tuple[str, ...], parts: list[str], reverse: bool
 
 
 def _everything(scope: Scope, types: tuple[str, ...], reverse: bool, iterate: bool) -> tuple[Path, ...]:
-    """Every reference from (reverse: to) the searched types, of all types when it goes on from included ones."""
+    """Every reference from (reverse: to) the searched types; of all types where included ones follow."""
     sources = scope.definitions.resource_types if reverse or iterate else types
     wanted = frozenset(types) if reverse and not iterate else frozenset[str]()
     return tuple(

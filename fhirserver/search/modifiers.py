@@ -1,4 +1,7 @@
-"""One parameter, its modifier and one value, as a leaf of the tree. Source: hl7.org/fhir/R4/search.html#modifiers"""
+"""One parameter, its modifier and one value, as a leaf of the tree.
+
+Source: hl7.org/fhir/R4/search.html#modifiers
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def condition(
     Raises BadRequest (modifier-unknown, modifier-not-supported), InvalidSearchValue, TooCostly.
     """
     code = parameter.code
-    if modifier == "missing":
+    if modifier == "missing" and parameter.type != "special":
         return _missing(parameter, text)
     values = scope.alternatives(text)
     if code in _SPECIAL:
@@ -72,7 +75,7 @@ def leaf(
 
 
 def field_of(code: str) -> str:
-    """The field of the index that holds a parameter's values; a dot in a clinic's own code would be a path there."""
+    """The field of the index for a parameter's values; a dot in a clinic's own code would be a path."""
     return code.replace(".", "\uff0e")
 
 
@@ -110,8 +113,8 @@ def _token(scope: Scope, parameter: SearchParameter, modifier: str, text: str, f
             return Equals(f"{field}~type", (token.parse_of_type(text).key,))
     if modifier in TERMINOLOGY:
         raise NotSupported(
-            f"The modifier :{modifier} on a token needs terminology (value sets and code hierarchies), which this "
-            "server has not loaded yet. List the codes instead, separated by commas.",
+            f"The modifier :{modifier} on a token needs terminology (value sets and code hierarchies), which "
+            "this server has not loaded yet. List the codes instead, separated by commas.",
             code="terminology-not-loaded",
         )
     raise _unknown_modifier(parameter)
@@ -194,7 +197,8 @@ def _date(scope: Scope, parameter: SearchParameter, modifier: str, text: str, fi
     if modifier:
         raise _unknown_modifier(parameter)
     value = date.parse(text)
-    return Dates(field, value.condition(scope.now, narrow=True), value.condition(scope.now))
+    narrow, wide = value.condition(scope.now, narrow=True), value.condition(scope.now)
+    return Dates(field, narrow, wide, single=not parameter.repeats)
 
 
 def _number(scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str) -> Expression:
@@ -216,7 +220,7 @@ def _composite(scope: Scope, parameter: SearchParameter, modifier: str, text: st
     texts = composite.parse(text, len(parameter.components))
     parts = []
     for name, component, part in zip(composite.NAMES, parameter.components, texts, strict=False):
-        plain = replace(_PLAIN, code=component.code, type=component.type)
+        plain = replace(_PLAIN, code=component.code, type=component.type, repeats=True)
         parts.append(leaf(scope, None, plain, "", part, name))
     return Composite(field, tuple(parts))
 

@@ -1,4 +1,4 @@
-"""What a search wants to be shown: `_count`, `_total`, `_summary`, `_elements`, `_contained`, `_containedType`.
+"""What of the matches a search wants to be shown: `_count`, `_total`, `_summary`, `_elements`, `_contained`.
 
 Source: hl7.org/fhir/R4/search.html#count, #total, #summary, #elements, #contained
 """

@@ -1,6 +1,6 @@
-"""From the pairs of a search request to a SearchQuery. Source: hl7.org/fhir/R4/search.html
+"""From the pairs of a search request to a SearchQuery.
 
-A SearchQuery knows nothing of the database and of who asks: store/search.py runs it under a Permission.
+Source: hl7.org/fhir/R4/search.html. A SearchQuery knows nothing of the database and of who asks: store/search.py runs it under a Permission.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ _NOT_IN_FINGERPRINT = (*GENERAL, "_count", "_total", "_summary", "_elements", "_
 class SearchQuery:
     """One search.
 
-    `type`: None at system level. `filters`: what is asked of each type searched, in order. `sort`: empty is by id.
-    `ignored`: names that a lenient search left out. `fingerprint`: same for the pages of one search; a cursor is bound
-    to it. `cursor`: where the page starts, as a link of an earlier page gave it. `surroundings`: types to include
-    whenever a match refers to one. `care_dates`: for types with a `date`, the interval of care that it must overlap.
+    `type`: None at system level. `filters`: what is asked of each type searched, in order. `sort`: empty
+    is by id. `ignored`: names that a lenient search left out. `fingerprint`: same for the pages of one
+    search; a cursor is bound to it. `cursor`: where the page starts, as a link of an earlier page gave
+    it. `surroundings`: types to include whenever a match refers to one. `care_dates`: for types with a
+    `date`, the interval of care that it must overlap.
     """
 
     type: str | None
@@ -81,9 +82,9 @@ def parse_query(
 ) -> SearchQuery:
     """The search that decoded `pairs` ask for.
 
-    `type`: None at system level, where _type may name several. `base_url`: FHIR base, to know own absolute references.
-    `lenient`: unknown parameters are ignored and named in the result. `compartment`: (type, id). `now`: microseconds
-    since 1970, for the prefix ap. Raises BadRequest and its kinds.
+    `type`: None at system level, where _type may name several. `base_url`: FHIR base, to know own
+    absolute references. `lenient`: unknown parameters are ignored and named in the result. `compartment`:
+    (type, id). `now`: microseconds since 1970, for the prefix ap. Raises BadRequest and its kinds.
     """
     if len(pairs) > limits.search_parameters:
         raise TooCostly(

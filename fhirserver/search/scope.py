@@ -1,4 +1,4 @@
-"""What parsing a search needs to know: definitions, limits, whose references, and what a lenient search has ignored."""
+"""What parsing a search needs to know: definitions, limits, whose references, what was ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`_sort`: keys in order, each ascending or (`-`) descending. Source: hl7.org/fhir/R4/search.html#sort"""
+"""`_sort`: keys in order, each ascending or (`-`) descending. Source: hl7.org/fhir/R4/search.html#sort."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def _key(scope: Scope, types: tuple[str, ...], code: str, descending: bool) -> S
         raise scope.unknown(missing, code)
     if len(kinds) > 1 or kinds & {"composite", "special"} or code in ("_text", "_content"):
         raise BadRequest(
-            "_sort takes parameters of type string, token, reference, uri, date, number and quantity, of one type "
-            "for all resources searched.",
+            "_sort takes parameters of type string, token, reference, uri, date, number and quantity, of one "
+            "type for all resources searched.",
             code="sort-unsupported",
         )
     if kinds & {"string", "date", "number", "quantity"}:

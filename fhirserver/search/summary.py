@@ -38,7 +38,7 @@ def subset(
         names = [name.removeprefix(f"{type}.") for name in elements]
         shown = _listed(resource, type, _tree(n for n in names if not n[:1].isupper()), definitions)
     elif summary == "true":
-        shown = _filtered(resource, type, definitions, lambda e: e.summary or e.min > 0)
+        shown = _filtered(resource, type, definitions, lambda e: e.summary or e.min > 0 or e.modifier)
     elif summary == "text":
         shown = _top(resource, type, definitions, lambda e: e.name == "text" or e.min > 0)
     elif summary == "data":

@@ -1,8 +1,11 @@
-"""From the search tree to MongoDB's filters. Values become operands and nothing else: no text of a client is ever a key.
+"""From the search tree to MongoDB's filters.
 
-Chain, Has and Hierarchy must have been replaced (store/resolve.py) by Keys, Equals or Joined before. Strings are matched by
-ranges, not by patterns, wherever the start of a value is asked for; both bounds of an interval go into one $elemMatch, so
-that one index scan is closed on both sides. Source of the layout: docs/explanation/storage.
+Values become operands and nothing else: no text of a client is ever a key.
+
+Chain, Has and Hierarchy must have been replaced (store/resolve.py) by Keys, Equals or Joined before. Strings
+are matched by ranges, not by patterns, wherever the start of a value is asked for; both bounds of an interval
+go into one $elemMatch, so that one index scan is closed on both sides. Source of the layout:
+docs/explanation/storage.
 """
 
 from __future__ import annotations
@@ -63,9 +66,12 @@ Compilable: TypeAlias = Expression | Keys | Joined
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tree is evaluated. `prefix`: of the fields ("ix.", in contained resources "ix.", in a composite "").
+    """Where a tree is evaluated.
 
-    `key`: what a logical id has before it in `_id` ("<tenant>/<Type>/"); for a contained resource, the path of its id.
+    `prefix`: of the fields ("ix.", in contained resources "ix.", in a composite "").
+
+    `key`: what a logical id has before it in `_id` ("<tenant>/<Type>/"); for a contained resource, the
+    path of its id.
     """
 
     prefix: str = "ix."
@@ -117,7 +123,7 @@ def disjunction(filters: list[Filter]) -> Filter:
 
 
 def restriction_compiler(tenant: str) -> Callable[[Permission, str], Filter | None]:
-    """The function that makes a Permission's restriction on a type a filter; None where there is no restriction.
+    """The function that makes a Permission's restriction on a type a filter, None where there is none.
 
     Raises NotSupported for a restriction that reaches other resources (Chain, Has, Hierarchy).
     """

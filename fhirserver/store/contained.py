@@ -1,7 +1,10 @@
-"""`_contained`: searching the resources that live inside of others. Source: hl7.org/fhir/R4/search.html#contained
+"""`_contained`: searching the resources that live inside of others.
 
-The index of contained resources is `cx` of their container: [{type, id, ix}]. The caller's restriction is that of the
-container's type. What is inside has no originals of its strings (:exact is folded there) and cannot be chained widely.
+Source: hl7.org/fhir/R4/search.html#contained
+
+The index of contained resources is `cx` of their container: [{type, id, ix}]. The caller's restriction is
+that of the container's type. What is inside has no originals of its strings (:exact is folded there) and
+cannot be chained widely.
 """
 
 from __future__ import annotations
@@ -60,7 +63,7 @@ async def versions(
     matches: Sequence[tuple[Stretch, Match]],
     whole: Callable[[str, Document], Version],
 ) -> list[Version]:
-    """The matches, with containers replaced by what they contain: id "<container's id>#<id>", type the container's."""
+    """The matches, containers replaced by what they contain: the container's type, id "<its id>#<id>"."""
     wanted: dict[str, list[str]] = {}
     for stretch, (type, document) in matches:
         if stretch.contained:

@@ -1,6 +1,7 @@
 """Paging cursors: a position and the search that it belongs to, signed. They carry no right to see anything.
 
-Form: base64url of 16 bytes of HMAC-SHA-256, then JSON. Source: hl7.org/fhir/R4/http.html#paging (links are opaque).
+Form: base64url of 16 bytes of HMAC-SHA-256, then JSON. Source: hl7.org/fhir/R4/http.html#paging (links are
+opaque).
 """
 
 from __future__ import annotations

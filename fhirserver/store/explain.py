@@ -27,7 +27,7 @@ _SHOWN = (
 async def explain(
     resolver: Resolver, type: str, plan: Plan, sort: Sort, keys: Sequence[Document], limit: int
 ) -> JsonObject:
-    """What the database did for one query: returned, keysExamined, docsExamined, milliseconds and its stages."""
+    """What the database did for a query: returned, keysExamined, docsExamined, milliseconds, stages."""
     command: Document
     if plan.is_plain and not keys:
         command = {"find": type, "filter": plan.filter, "sort": dict(sort), "limit": limit}

@@ -1,7 +1,7 @@
 """What `_include` and `_revinclude` add to a page: fetched by type, each resource once, within the limits.
 
-Every resource is found under the caller's own restriction of its type. What a limit leaves out is said in an issue.
-Source: hl7.org/fhir/R4/search.html#include
+Every resource is found under the caller's own restriction of its type. What a limit leaves out is said in an
+issue. Source: hl7.org/fhir/R4/search.html#include
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Includer:
         if self._wanted(front, includes):
             self._say(
                 "include-rounds",
-                f"Of includes with :iterate, {self.limits.include_rounds} rounds were followed; there may be more.",
+                f"{self.limits.include_rounds} rounds of :iterate were followed; there may be more to include.",
             )
 
     def _wanted(self, front: Sequence[Match], includes: Iterable[Include]) -> list[tuple[str, Filter]]:

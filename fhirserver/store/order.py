@@ -1,8 +1,9 @@
 """The order of matches, as a sequence of stretches, each of which the database can walk and resume anywhere.
 
-Without _sort: by type and id. One stored sort key: first the resources that have a value, in its order, then those without,
-by id. Several keys, tokens, references and uris: values are computed in a pipeline. A position is what the last match
-of a page had as its key; what follows it is found by comparison, never by counting. Source: hl7.org/fhir/R4/search.html#sort
+Without _sort: by type and id. One stored sort key: first the resources that have a value, in its order, then
+those without, by id. Several keys, tokens, references and uris: values are computed in a pipeline. A position
+is what the last match of a page had as its key; what follows it is found by comparison, never by counting.
+Source: hl7.org/fhir/R4/search.html#sort
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ Position: TypeAlias = list[Any]
 class Stretch:
     """Some types whose matches are walked together in one order.
 
-    `filter`: what a match must have to belong here. `sort`: what the database sorts by. `keys`: where computed, the
-    stages that compute them. `contained`: matches are containers of what is searched.
+    `filter`: what a match must have to belong here. `sort`: what the database sorts by. `keys`: where
+    computed, the stages that compute them. `contained`: matches are containers of what is searched.
     """
 
     types: tuple[str, ...]
@@ -83,7 +84,7 @@ class Stretch:
 
 def stretches(sort: Sequence[SortKey], types: tuple[str, ...]) -> list[Stretch]:
     """The stretches that together walk all matches of `types` in the order of `sort`."""
-    types = tuple(sorted(types, key=lambda type: f"{type}/"))
+    types = tuple(sorted(types, key=lambda name: f"{name}/"))
     if not sort or sort[0].by is SortBy.ID:
         descending = bool(sort) and sort[0].descending
         walked = reversed(types) if descending else types

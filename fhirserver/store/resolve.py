@@ -1,8 +1,9 @@
 """Chains, `_has` and hierarchies: from hops between resources to one query.
 
-A hop is first tried as a bounded step: the keys that it leads to are fetched, and if they are few they stand in the query as
-values. If they are many the hop becomes a $lookup, evaluated for the candidates of the rest of the query, in its order
-and until the page is full. Each hop is made under the caller's own restriction of the type that it reaches.
+A hop is first tried as a bounded step: the keys that it leads to are fetched, and if they are few they stand
+in the query as values. If they are many the hop becomes a $lookup, evaluated for the candidates of the rest
+of the query, in its order and until the page is full. Each hop is made under the caller's own restriction of
+the type that it reaches.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ _LIVE: Filter = {"del": {"$exists": False}}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The query for one type. `filter` first; then, where hops were too wide for values, `lookups` and `after`."""
+    """The query for one type.
+
+    `filter` first; then, where hops were too wide for values, `lookups` and `after`.
+    """
 
     filter: Filter
     lookups: tuple[Stage, ...] = ()
@@ -136,7 +140,7 @@ class Resolver:
         return self._lookup(lookups, has.type, "_id", path, plan)
 
     async def _values(self, type: str, plan: Plan, path: str, prefix: str) -> tuple[str, ...] | None:
-        """The distinct values at `path` of what the plan finds, those with `prefix`; None where they are too many."""
+        """The distinct values at `path` of what is found, with `prefix`; None where there are too many."""
         if plan.filter.get("_id") == NOWHERE["_id"]:
             return ()
         documents = await self.run(type, plan, {path: 1}, MOST_KEYS + 1)
@@ -245,5 +249,5 @@ def _at(document: Document, path: str) -> list[str]:
 
 
 def _system(permission: Permission) -> Permission:
-    """The permission under which restrictions themselves are evaluated: they are the system's own questions."""
+    """The permission under which restrictions are evaluated: they are the system's own questions."""
     return Permission(permission.agent, "evaluates restrictions")

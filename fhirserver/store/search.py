@@ -1,4 +1,4 @@
-"""Running a search: pages of matches in order, totals, includes, and the few matches of a conditional interaction.
+"""Running a search: pages of matches in order, totals, includes; the matches of conditional criteria.
 
 Everything that leaves here was found under the caller's restrictions, which are part of each query.
 Source: hl7.org/fhir/R4/search.html
@@ -35,7 +35,10 @@ from fhirserver.store.resolve import Plan, Resolver
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """One page. `total`: None where not asked for or not known. `next`, `previous`: cursors. `plan`: of _explain."""
+    """One page. `total`: None where not asked for or not known. `next`, `previous`: cursors.
+
+    `plan`: of _explain.
+    """
 
     matches: list[Version]
     included: list[Version]
@@ -69,7 +72,10 @@ class Searcher:
     async def search(
         self, query: SearchQuery, permission: Permission, *, session: AsyncClientSession | None = None
     ) -> FoundPage:
-        """One page of `query`. Raises BadRequest (a cursor that is not ours), TooCostly, Unavailable, Forbidden."""
+        """One page of `query`.
+
+        Raises BadRequest (a cursor that is not ours), TooCostly, Unavailable, Forbidden.
+        """
         run = _Run(self, await self._prepared(query, permission, session), permission, session)
         if query.shown.explain:
             return await run.explain()
@@ -84,7 +90,10 @@ class Searcher:
         limit: int,
         session: AsyncClientSession | None = None,
     ) -> list[Version]:
-        """At most `limit` current resources of `type` that match, in no order. Sort, includes and paging are ignored."""
+        """At most `limit` current resources of `type` that match, in no order.
+
+        Sort, includes and paging are ignored.
+        """
         resolver = self.resolver(permission, session)
         expression = dict(query.filters)[type]
         plan = await resolver.plan(type, expression)
@@ -203,7 +212,7 @@ class _Run:
     async def _matches(
         self, walk: list[Stretch], at: int, position: Position | None, count: int
     ) -> tuple[list[tuple[int, Match]], Any]:
-        """At most `count` matches with the number of their stretch, and where the next page starts if there is one."""
+        """At most `count` matches with the number of their stretch, and where the next page starts."""
         resolver = self.searcher.resolver(self.permission, self.session)
         existing = None
         if any(stretch.contained for stretch in walk):

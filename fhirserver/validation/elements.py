@@ -72,7 +72,10 @@ def object_check(shape: Shape) -> Check:
     """A check of one JSON object. The properties of `shape` may be filled later: types contain themselves."""
     lookup = shape.checks.get
     may_be_bare = shape.may_be_bare
-    has_more = bool(shape.groups or shape.required or shape.rules)
+    groups = tuple(shape.groups)
+    required = tuple(first for first, _ in shape.required)
+    tests = tuple(test for _, test in shape.rules)
+    has_more = bool(required or groups or tests)
 
     def check(value: Any, scope: Scope) -> Problems | None:
         if type(value) is not dict:
@@ -80,14 +83,9 @@ def object_check(shape: Shape) -> Check:
         found: Problems | None = None
         for name, item in value.items():
             child = lookup(name)
+            if child is check_string and type(item) is str and 0 < len(item) < LONG and item.isprintable():
+                continue  # what check_string would say, for the commonest type without the call
             if child is not None:
-                if (
-                    child is check_string
-                    and type(item) is str
-                    and 0 < len(item) < LONG
-                    and item.isprintable()
-                ):
-                    continue  # what check_string would say, for the commonest type without the call
                 problems = child(item, scope)
                 if problems is None:
                     continue
@@ -98,29 +96,44 @@ def object_check(shape: Shape) -> Check:
                 found = problems if found is None else found + problems
                 if len(found) >= LIMIT:
                     return found
-        if has_more:
-            found = _more(shape, value, found)
         if len(value) < 2 and (not value or ("id" in value and not may_be_bare)):
             return structure("empty-object", "An element has a value or children besides its id.")
-        return found
+        if found is not None:
+            return _as_a_whole(shape, value, found)
+        if has_more:
+            for first in required:
+                if first not in value:
+                    return _as_a_whole(shape, value, None)
+            for names in groups:
+                if len(names.intersection(value)) > 1:
+                    return _as_a_whole(shape, value, None)
+            for test in tests:
+                if not test(value):
+                    return _as_a_whole(shape, value, None)
+        return None
 
     return check
 
 
-def _more(shape: Shape, value: Json, found: Problems | None) -> Problems | None:
-    """Choices given twice, missing elements, and invariants, added to what was `found`."""
+def _as_a_whole(shape: Shape, value: Json, found: Problems | None) -> Problems | None:
+    """Choices given twice, missing elements, invariants that do not hold, after what was `found`."""
+    problems = list(found or [])
     for names in shape.groups:
-        if len(names & value.keys()) > 1:
-            found = (found or []) + _conflict(shape, names)
+        if len(names.intersection(value)) > 1:
+            problems += _conflict(shape, names)
     for first, element in shape.required:
         if first not in value:
-            problems = _missing(shape, element, value)
-            if problems is not None:
-                found = (found or []) + problems
-    for _, test in shape.rules:
-        if found is not None or not test(value):
-            return _broken_rules(shape, value, found)
-    return found
+            problems += _missing(shape, element, value)
+    for rule, test in shape.rules:
+        try:
+            holds = test(value)
+        except (TypeError, AttributeError, KeyError, ValueError, IndexError):
+            if not problems:
+                raise
+            holds = True  # an element of the wrong type keeps the rule from running; it is reported itself
+        if not holds:
+            problems.append(_broken(rule))
+    return problems or None
 
 
 def list_check(item_check: Check, maximum: int | None = None) -> Check:
@@ -245,30 +258,15 @@ def _conflict(shape: Shape, names: frozenset[str]) -> Problems:
     return structure("choice-conflict", f"Only one of the types of {name}[x] may be given.", f".{name}")
 
 
-def _missing(shape: Shape, element: str, value: Json) -> Problems | None:
+def _missing(shape: Shape, element: str, value: Json) -> Problems:
     names = [name for name, known in shape.properties.items() if known.name == element]
     for name in names:
         if name in value or (f"_{name}" in value and shape.properties[name].primitive):
-            return None
+            return []
     text = f"{shape.path}.{element} is required."
     if len(names) > 1:
         text = f"{shape.path}.{element}[x] is required, as one of {', '.join(names[:12])}."
     return [Problem("missing-element", IssueCode.REQUIRED, text, [f".{element}"])]
-
-
-def _broken_rules(shape: Shape, value: Json, found: Problems | None) -> Problems | None:
-    """The invariants that do not hold, after what was `found`; odd types may keep a rule from running."""
-    problems = list(found or [])
-    for rule, test in shape.rules:
-        try:
-            holds = test(value)
-        except (TypeError, AttributeError, KeyError, ValueError, IndexError):
-            if found is None:
-                raise
-            holds = True
-        if not holds:
-            problems.append(_broken(rule))
-    return problems or None
 
 
 def _broken(rule: Rule) -> Problem:

@@ -36,6 +36,7 @@ ELEMENTS = frozenset(XHTML + name for name in ELEMENT_NAMES.split())
 XML = "http://www.w3.org/XML/1998/namespace "
 ATTRIBUTES = frozenset(ATTRIBUTE_NAMES.split()) | {f"{XML}id", f"{XML}lang", f"{XML}space"}
 LINKS = frozenset({"href", "cite", "longdesc", "usemap"})
+INERT = ATTRIBUTES - LINKS - {"src", "style"}
 SCHEME = re.compile(r"[^/?#]*?:")
 SAFE_SCHEMES = frozenset({"http:", "https:", "mailto:", "tel:", "urn:", "ftp:"})
 _DATA = r"data:\s*image/(?:png|jpe?g|gif|webp|bmp|tiff)\s*;\s*base64,[A-Za-z0-9+/=\s]*"
@@ -46,6 +47,9 @@ ACTIVE_STYLE = re.compile(
 )
 BLANKS = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 
+FORBIDDEN = (
+    "Only the formatting elements of XHTML, links, lists, tables and images are allowed in a narrative."
+)
 NOT_XHTML = (
     'The div must be well-formed XML with one root, <div xmlns="http://www.w3.org/1999/xhtml">; '
     "write characters or &#160; instead of named entities."
@@ -59,50 +63,41 @@ def check_div(value: Any, scope: Scope) -> Problems | None:
     if "<?" in value or ("<!" in value and DECLARATION.search(value)):
         text = "A narrative has no DTD, no CDATA section and no processing instruction."
         return unsafe("narrative-forbidden-markup", text)
-    reader = _Reader()
-    if not reader.read(value) or reader.root != DIV:
+    names: dict[str, None] = {}
+    attributes: list[list[str]] = []
+    if not _read(value, names, attributes) or next(iter(names)) != DIV:
         return wrong_value("narrative-not-xhtml", NOT_XHTML)
-    if reader.problems is not None:
-        return reader.problems
-    if not reader.images and _blank(value):
+    if not names.keys() <= ELEMENTS:
+        return unsafe("narrative-forbidden-element", FORBIDDEN)
+    for pairs in attributes:
+        for index in range(0, len(pairs), 2):
+            if pairs[index] not in INERT and (problems := _attribute(pairs[index], pairs[index + 1])):
+                return problems
+    if IMG not in names and _blank(value):
         text = "The narrative SHALL have some non-whitespace content. (txt-2)"
         return [Problem("invariant-txt-2", IssueCode.INVARIANT, text)]
     return None
 
 
-class _Reader:
-    """Reads XML once, without building a tree, and keeps the first problem. Without DTD, no entities."""
+def _read(text: str, names: dict[str, None], attributes: list[list[str]]) -> bool:
+    """Collect the names of the elements, the root first, and their attributes (name, value, name, value ...).
 
-    __slots__ = ("count", "images", "problems", "root")
+    False if the text is not well-formed or nested too deep. There is no DTD, so no entity can be expanded.
+    """
 
-    def __init__(self) -> None:
-        self.root = ""
-        self.count = 0
-        self.images = False
-        self.problems: Problems | None = None
+    def start(name: str, pairs: list[str]) -> None:
+        names[name] = None
+        if pairs:
+            attributes.append(pairs)
 
-    def read(self, text: str) -> bool:
-        """False if the text is not well-formed, or nested deeper than XML output can carry."""
-        parser = expat.ParserCreate(namespace_separator=" ")
-        parser.ordered_attributes = True
-        parser.StartElementHandler = self._start
-        try:
-            parser.Parse(text, True)
-        except (expat.ExpatError, ValueError):
-            return False
-        return self.count <= MAX_DEPTH or _shallow(text)
-
-    def _start(self, name: str, attributes: list[str]) -> None:
-        if not self.count:
-            self.root = name
-        self.count += 1
-        if name not in ELEMENTS:
-            text = "Only the formatting elements of XHTML, links, lists, tables and images are allowed here."
-            self.problems = self.problems or unsafe("narrative-forbidden-element", text)
-        elif name == IMG:
-            self.images = True
-        for index in range(0, len(attributes), 2):
-            self.problems = self.problems or _attribute(attributes[index], attributes[index + 1])
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.ordered_attributes = True
+    parser.StartElementHandler = start
+    try:
+        parser.Parse(text, True)
+    except (expat.ExpatError, ValueError):
+        return False
+    return text.count("<") <= MAX_DEPTH or _shallow(text)
 
 
 def _shallow(text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from calendar import monthrange
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -24,25 +25,22 @@ OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 UUID = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 _YEAR = r"(?!0000)[0-9]{4}"
-_DAY = (
-    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
-    r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    r"|02-(?:0[1-9]|[12][0-9]))"
-)
+_MONTH = r"(?:0[1-9]|1[0-2])"
+_DAY = r"(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
-DATE = re.compile(rf"{_YEAR}(?:-(?:{_DAY}|0[1-9]|1[0-2]))?")
-DATE_TIME = re.compile(rf"{_YEAR}(?:-(?:{_DAY}(?:T{_TIME}{_ZONE})?|0[1-9]|1[0-2]))?")
-INSTANT = re.compile(rf"{_YEAR}-{_DAY}T{_TIME}{_ZONE}")
+DATE = re.compile(rf"{_YEAR}(?:-{_MONTH}(?:-{_DAY})?)?")
+DATE_TIME = re.compile(rf"{_YEAR}(?:-{_MONTH}(?:-{_DAY}(?:T{_TIME}{_ZONE})?)?)?")
+INSTANT = re.compile(rf"{_YEAR}-{_MONTH}-{_DAY}T{_TIME}{_ZONE}")
 TIME = re.compile(_TIME)
 
 
-def _leap_day_missing(text: str) -> bool:
-    """True for 29 February of a year that has none."""
-    if text[5:10] != "02-29":
-        return False
-    year = int(text[:4])
-    return year % 4 != 0 or (year % 100 == 0 and year % 400 != 0)
+def _day_exists(text: str) -> bool:
+    """False for 31 April, 29 February of most years ... `text` has matched one of the expressions."""
+    day = text[8:10]
+    if day <= "28":
+        return True
+    return int(day) <= monthrange(int(text[:4]), int(text[5:7]))[1]
 
 
 def _text_problem(value: Any) -> Problems | None:
@@ -156,7 +154,7 @@ def _dated(code: str, expression: re.Pattern[str], words: str) -> Check:
     match = expression.fullmatch
 
     def check(value: Any, scope: Scope) -> Problems | None:
-        if type(value) is str and match(value) is not None and not _leap_day_missing(value):
+        if type(value) is str and match(value) is not None and _day_exists(value):
             return None
         return _text_problem(value) or wrong_value(code, words)
 

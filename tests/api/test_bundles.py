@@ -93,13 +93,14 @@ def test_a_batch_runs_each_entry_on_its_own(fhir: Fhir) -> None:
         entry("GET", f"Patient/{id}"),
         entry("POST", "Patient", a_patient(gender="robot")),
         entry("GET", "Patient/nobody"),
+        entry("GET", "Patient/" + "x" * 65),
         entry("DELETE", f"Patient/{fhir.made(a_patient())['id']}"),
         entry("PATCH", f"Patient/{id}", {
             "resourceType": "Binary", "contentType": "application/json-patch+json",
             "data": "W3sib3AiOiJhZGQiLCJwYXRoIjoiL2FjdGl2ZSIsInZhbHVlIjp0cnVlfV0=",
         }),
     )
-    assert statuses(response) == ["200", "422", "404", "204", "200"]
+    assert statuses(response) == ["200", "422", "404", "400", "204", "200"]
     told = response.json()["entry"]
     assert told[0]["resource"]["id"] == id
     assert told[1]["response"]["outcome"]["issue"][0]["expression"] == ["Patient.gender"]

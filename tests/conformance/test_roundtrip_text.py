@@ -1,4 +1,4 @@
-"""Every example of the R4 package through JSON and XML: hl7.org/fhir/R4/json.html, hl7.org/fhir/R4/xml.html."""
+"""Every example of the package through JSON and XML: hl7.org/fhir/R4/json.html and xml.html."""
 
 import json
 from functools import cache
@@ -16,19 +16,29 @@ from tests.kit.package import package_dir
 ELEMENTS = Elements.load()
 SHARDS = 16
 DEFINITIONS = (
-    "CapabilityStatement-", "CodeSystem-", "CompartmentDefinition-", "ConceptMap-", "NamingSystem-",
-    "OperationDefinition-", "SearchParameter-", "StructureDefinition-", "StructureMap-", "ValueSet-",
-)  # fmt: skip
-LARGE = 400_000  # bytes: definitions above it repeat what smaller ones show
+    "CapabilityStatement-",
+    "CodeSystem-",
+    "CompartmentDefinition-",
+    "ConceptMap-",
+    "NamingSystem-",
+    "OperationDefinition-",
+    "SearchParameter-",
+    "StructureDefinition-",
+    "StructureMap-",
+    "ValueSet-",
+)
+LARGE = 800_000  # bytes: what is above are Bundles of definitions
+LARGE_DEFINITION = 20_000  # definitions above it repeat what smaller ones show
 
 
 @cache
 def files() -> list[Path]:
-    """All files of the package with a resource, without the few very large definitions."""
+    """All files of the package with a resource, without the large definitions."""
     found = [
         path for path in sorted(package_dir().glob("*.json")) if not path.name.startswith((".", "package"))
     ]
-    return [p for p in found if not p.name.startswith(DEFINITIONS) or p.stat().st_size < LARGE]
+    limits = {True: LARGE_DEFINITION, False: LARGE}
+    return [path for path in found if path.stat().st_size < limits[path.name.startswith(DEFINITIONS)]]
 
 
 def shard(number: int) -> list[Path]:
@@ -41,9 +51,9 @@ def with_number_texts(data: bytes) -> Any:
 
 
 def test_there_are_as_many_examples_as_the_package_has() -> None:
-    assert len(files()) > 5_200
-    assert sum(not path.name.startswith(DEFINITIONS) for path in files()) > 900
-    assert len({path.name.split("-")[0] for path in files()}) == len(ELEMENTS.resource_types)
+    assert len(files()) > 4_000
+    assert sum(not path.name.startswith(DEFINITIONS) for path in files()) > 700
+    assert len({path.name.split("-")[0] for path in files()} & ELEMENTS.resource_types) >= 135
 
 
 @pytest.mark.parametrize("number", range(SHARDS))
@@ -69,7 +79,7 @@ def test_xml_and_back_is_the_same_resource(number: int) -> None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal to the last digit; narratives with a bare carriage return are equal if they mean the same as XML."""
+    """Equal to the last digit; narratives with a bare carriage return, if they mean the same as XML."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):

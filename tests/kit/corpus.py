@@ -35,7 +35,10 @@ def definitions() -> Definitions:
 
 
 class Corpus:
-    """Resources in a database of its own. `now`: what the clock shows, microseconds; each stored version takes a second."""
+    """Resources in a database of its own.
+
+    `now`: what the clock shows, microseconds; each stored version takes a second.
+    """
 
     def __init__(self, uri: str) -> None:
         self.runner = asyncio.Runner()
@@ -66,7 +69,14 @@ class Corpus:
             type = resource["resourceType"]
             id = resource.get("id") or uuid4().hex
             new = prepare(
-                tenant, type, id, {**resource, "id": id}, before=None, now=self.now, method="PUT", indexer=indexer
+                tenant,
+                type,
+                id,
+                {**resource, "id": id},
+                before=None,
+                now=self.now,
+                method="PUT",
+                indexer=indexer,
             )
             by_type.setdefault(type, []).append(new.document)
         await self.collections.ensure(by_type)
@@ -91,11 +101,13 @@ class Corpus:
         compartment = (parts[0], parts[1]) if len(parts) == 3 else None
         type = parts[-1] if parts and parts[-1] != "*" else None
         return parse_query(
-            definitions(), type, pairs, limits=self.limits, tenant=TENANT, base_url=BASE, compartment=compartment,
-            now=self.now, **options,
+            definitions(), type, pairs, limits=self.limits, tenant=TENANT, base_url=BASE,
+            compartment=compartment, now=self.now, **options,
         )  # fmt: skip
 
-    def page(self, url: str, permission: Permission = ALL, cursor: str | None = None, **options: Any) -> FoundPage:
+    def page(
+        self, url: str, permission: Permission = ALL, cursor: str | None = None, **options: Any
+    ) -> FoundPage:
         query = replace(self.query(url, **options), cursor=cursor)
         found: FoundPage = self.run(self.searcher().search(query, permission))
         return found
@@ -108,7 +120,9 @@ class Corpus:
         """The sorted ids of the first page, separated by blanks."""
         return " ".join(sorted(self.find(url, permission)))
 
-    def walk(self, url: str, permission: Permission = ALL, meanwhile: Callable[[int], None] | None = None) -> list[str]:
+    def walk(
+        self, url: str, permission: Permission = ALL, meanwhile: Callable[[int], None] | None = None
+    ) -> list[str]:
         """The matches of all pages in order."""
         found: list[str] = []
         cursor, at = None, 0

@@ -1,4 +1,4 @@
-"""FHIRPath Patch: hl7.org/fhir/R4/fhirpatch.html; the situations of the public R4 patch vectors, and their errors."""
+"""FHIRPath Patch: hl7.org/fhir/R4/fhirpatch.html; the situations of the public vectors, and errors."""
 
 import copy
 from typing import Any
@@ -113,7 +113,13 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
         ),
         (
             {"maritalStatus": {"id": "1", "text": "married"}},
-            [op("replace", "Patient.maritalStatus", value={"valueCodeableConcept": {"id": "2", "text": "not"}})],
+            [
+                op(
+                    "replace",
+                    "Patient.maritalStatus",
+                    value={"valueCodeableConcept": {"id": "2", "text": "not"}},
+                )
+            ],
             {"maritalStatus": {"id": "2", "text": "not"}},
         ),
         ({"maritalStatus": {"text": "married"}}, [op("delete", "Patient.maritalStatus")], {}),
@@ -121,12 +127,16 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
             {},
             [
                 op(
-                    "add", "Patient", name="contact",
-                    value={"part": [
-                        part("name", valueHumanName={"text": "a name"}),
-                        part("telecom", valueContactPoint={"value": "1"}),
-                        part("telecom", valueContactPoint={"value": "2"}),
-                    ]},
+                    "add",
+                    "Patient",
+                    name="contact",
+                    value={
+                        "part": [
+                            part("name", valueHumanName={"text": "a name"}),
+                            part("telecom", valueContactPoint={"value": "1"}),
+                            part("telecom", valueContactPoint={"value": "2"}),
+                        ]
+                    },
                 )
             ],
             {"contact": [{"name": {"text": "a name"}, "telecom": [{"value": "1"}, {"value": "2"}]}]},
@@ -140,28 +150,58 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
             ],
             {"identifier": identifiers(2, 1)},
         ),
-        ({"identifier": identifiers(1, 2)}, [op("add", "Patient", name="identifier", value=THREE)],
-         {"identifier": identifiers(1, 2, 3)}),
-        ({"identifier": identifiers(1, 2)}, [op("insert", "Patient.identifier", index=2, value=THREE)],
-         {"identifier": identifiers(1, 2, 3)}),
-        ({"identifier": identifiers(1, 2)}, [op("insert", "Patient.identifier", index=1, value=THREE)],
-         {"identifier": identifiers(1, 3, 2)}),
-        ({"identifier": identifiers(1, 2)}, [op("insert", "Patient.identifier", index=0, value=THREE)],
-         {"identifier": identifiers(3, 1, 2)}),
+        (
+            {"identifier": identifiers(1, 2)},
+            [op("add", "Patient", name="identifier", value=THREE)],
+            {"identifier": identifiers(1, 2, 3)},
+        ),
+        (
+            {"identifier": identifiers(1, 2)},
+            [op("insert", "Patient.identifier", index=2, value=THREE)],
+            {"identifier": identifiers(1, 2, 3)},
+        ),
+        (
+            {"identifier": identifiers(1, 2)},
+            [op("insert", "Patient.identifier", index=1, value=THREE)],
+            {"identifier": identifiers(1, 3, 2)},
+        ),
+        (
+            {"identifier": identifiers(1, 2)},
+            [op("insert", "Patient.identifier", index=0, value=THREE)],
+            {"identifier": identifiers(3, 1, 2)},
+        ),
         ({}, [op("insert", "Patient.identifier", index=0, value=THREE)], {"identifier": identifiers(3)}),
-        ({"identifier": identifiers(1, 2, 3)}, [op("delete", "Patient.identifier[0]")],
-         {"identifier": identifiers(2, 3)}),
-        ({"identifier": identifiers(1, 2, 3)}, [op("delete", "Patient.identifier[2]")],
-         {"identifier": identifiers(1, 2)}),
+        (
+            {"identifier": identifiers(1, 2, 3)},
+            [op("delete", "Patient.identifier[0]")],
+            {"identifier": identifiers(2, 3)},
+        ),
+        (
+            {"identifier": identifiers(1, 2, 3)},
+            [op("delete", "Patient.identifier[2]")],
+            {"identifier": identifiers(1, 2)},
+        ),
         ({"identifier": identifiers(1)}, [op("delete", "Patient.identifier")], {}),
-        ({"identifier": identifiers(1, 2)}, [op("replace", "Patient.identifier[0]", value=THREE)],
-         {"identifier": identifiers(3, 2)}),
-        ({"identifier": identifiers(1, 2, 3, 4)}, [op("move", "Patient.identifier", source=3, destination=1)],
-         {"identifier": identifiers(1, 4, 2, 3)}),
-        ({"identifier": identifiers(1, 2, 3, 4)}, [op("move", "Patient.identifier", source=3, destination=0)],
-         {"identifier": identifiers(4, 1, 2, 3)}),
-        ({"identifier": identifiers(1, 2, 3, 4)}, [op("move", "Patient.identifier", source=0, destination=3)],
-         {"identifier": identifiers(2, 3, 4, 1)}),
+        (
+            {"identifier": identifiers(1, 2)},
+            [op("replace", "Patient.identifier[0]", value=THREE)],
+            {"identifier": identifiers(3, 2)},
+        ),
+        (
+            {"identifier": identifiers(1, 2, 3, 4)},
+            [op("move", "Patient.identifier", source=3, destination=1)],
+            {"identifier": identifiers(1, 4, 2, 3)},
+        ),
+        (
+            {"identifier": identifiers(1, 2, 3, 4)},
+            [op("move", "Patient.identifier", source=3, destination=0)],
+            {"identifier": identifiers(4, 1, 2, 3)},
+        ),
+        (
+            {"identifier": identifiers(1, 2, 3, 4)},
+            [op("move", "Patient.identifier", source=0, destination=3)],
+            {"identifier": identifiers(2, 3, 4, 1)},
+        ),
         (
             {"identifier": identifiers(1, 2, 3, 4)},
             [
@@ -184,9 +224,17 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
             [op("replace", "Patient.deceased", value={"valueDateTime": "2020"})],
             {"deceasedDateTime": "2020"},
         ),
-        ({}, [op("add", "Patient", name="deceased", value={"valueBoolean": True})], {"deceasedBoolean": True}),
+        (
+            {},
+            [op("add", "Patient", name="deceased", value={"valueBoolean": True})],
+            {"deceasedBoolean": True},
+        ),
         ({"deceasedBoolean": True}, [op("delete", "Patient.deceased.ofType(boolean)")], {}),
-        ({"deceasedBoolean": True}, [op("delete", "(Patient.deceased as dateTime)")], {"deceasedBoolean": True}),
+        (
+            {"deceasedBoolean": True},
+            [op("delete", "(Patient.deceased as dateTime)")],
+            {"deceasedBoolean": True},
+        ),
         # repeating primitives and what stands beside them
         (
             {"name": [{"given": ["A", "B"], "_given": [None, {"id": "b"}]}]},
@@ -200,10 +248,34 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
         ),
         (
             {"name": [{"given": ["A", "B"]}]},
-            [op("add", "Patient.name.given[1]", name="extension", value={"part": [
-                part("url", valueUri="http://example.org/x"), part("value", valueDecimal=ExactDecimal("1.00"))]})],
-            {"name": [{"given": ["A", "B"], "_given": [
-                None, {"extension": [{"url": "http://example.org/x", "valueDecimal": ExactDecimal("1.00")}]}]}]},
+            [
+                op(
+                    "add",
+                    "Patient.name.given[1]",
+                    name="extension",
+                    value={
+                        "part": [
+                            part("url", valueUri="http://example.org/x"),
+                            part("value", valueDecimal=ExactDecimal("1.00")),
+                        ]
+                    },
+                )
+            ],
+            {
+                "name": [
+                    {
+                        "given": ["A", "B"],
+                        "_given": [
+                            None,
+                            {
+                                "extension": [
+                                    {"url": "http://example.org/x", "valueDecimal": ExactDecimal("1.00")}
+                                ]
+                            },
+                        ],
+                    }
+                ]
+            },
         ),
         (
             {"birthDate": "1974-12-25", "_birthDate": BIRTH_TIME},
@@ -211,7 +283,14 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
             {"birthDate": "1974-12-25"},
         ),
         (
-            {"name": [{"given": ["A", None], "_given": [{"extension": [{"url": "u", "valueCode": "x"}]}, {"id": "b"}]}]},
+            {
+                "name": [
+                    {
+                        "given": ["A", None],
+                        "_given": [{"extension": [{"url": "u", "valueCode": "x"}]}, {"id": "b"}],
+                    }
+                ]
+            },
             [op("delete", "Patient.name.given[0].extension")],
             {"name": [{"given": ["A", None], "_given": [None, {"id": "b"}]}]},
         ),
@@ -231,10 +310,16 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
             [op("delete", "Patient.telecom.where(rank = 2 or value.startsWith('+'))")],
             {"telecom": [{"system": "phone", "rank": 1}]},
         ),
-        ({"identifier": identifiers(1, 2)}, [op("delete", "Patient.identifier.first()")],
-         {"identifier": identifiers(2)}),
-        ({"identifier": identifiers(1, 2)}, [op("delete", "Patient.identifier.last()")],
-         {"identifier": identifiers(1)}),
+        (
+            {"identifier": identifiers(1, 2)},
+            [op("delete", "Patient.identifier.first()")],
+            {"identifier": identifiers(2)},
+        ),
+        (
+            {"identifier": identifiers(1, 2)},
+            [op("delete", "Patient.identifier.last()")],
+            {"identifier": identifiers(1)},
+        ),
         (
             {"contained": [{"resourceType": "Organization", "id": "o", "name": "x"}]},
             [op("replace", "Patient.contained.ofType(Organization).name", value={"valueString": "y"})],
@@ -242,7 +327,14 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
         ),
         (
             {},
-            [op("add", "Patient", name="contained", value={"resource": {"resourceType": "Organization", "id": "o"}})],
+            [
+                op(
+                    "add",
+                    "Patient",
+                    name="contained",
+                    value={"resource": {"resourceType": "Organization", "id": "o"}},
+                )
+            ],
             {"contained": [{"resourceType": "Organization", "id": "o"}]},
         ),
         (
@@ -251,7 +343,7 @@ BIRTH_TIME = {"extension": [{"url": "http://example.org/time", "valueDateTime": 
             {"text": {"status": "generated", "div": "<div>x</div>"}},
         ),
     ],
-)  # fmt: skip
+)
 def test_operations_make_the_resource(before: Json, operations: list[Json], after: Json) -> None:
     result = apply(patient(**before), *operations)
     assert result == patient(**after)
@@ -282,10 +374,17 @@ IDENTIFIED = {"identifier": identifiers(1, 2), "birthDate": "1920-01-01"}
         (op("add", "Patient", name="deceased", value={"valueQuantity": {"value": 1}}), "patch-value"),
         (op("add", "Patient", name="deceased", value={"part": []}), "patch-value"),
         (op("add", "Patient", name="contact", value={"part": []}), "patch-value"),
-        (op("add", "Patient", name="contact", value={"part": [part("nothing", valueCode="x")]}), "patch-value"),
         (
-            op("add", "Patient", name="contact",
-               value={"part": [part("gender", valueCode="male"), part("gender", valueCode="female")]}),
+            op("add", "Patient", name="contact", value={"part": [part("nothing", valueCode="x")]}),
+            "patch-value",
+        ),
+        (
+            op(
+                "add",
+                "Patient",
+                name="contact",
+                value={"part": [part("gender", valueCode="male"), part("gender", valueCode="female")]},
+            ),
             "patch-value",
         ),
         (op("add", "Patient", name="gender", value={"valueCode": "x", "valueString": "x"}), "patch-value"),
@@ -300,7 +399,7 @@ IDENTIFIED = {"identifier": identifiers(1, 2), "birthDate": "1920-01-01"}
         (op("replace", "Patient.id", value={"valueId": "q"}), "patch-identity"),
         (op("delete", "Patient.id"), "patch-identity"),
     ],
-)  # fmt: skip
+)
 def test_operation_that_does_not_fit_is_refused(operation: Json, code: str) -> None:
     error = refused(patient(**IDENTIFIED), operation)
     assert isinstance(error, Unprocessable)
@@ -343,8 +442,9 @@ def test_refusal_names_the_operation_and_a_path_without_values() -> None:
     assert "secret" not in str(error.to_json())
 
 
-@pytest.mark.parametrize("parameters", [None, [], {}, {"resourceType": "Patient"},
-                                        {"resourceType": "Parameters", "parameter": {}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "parameters", [None, [], {}, {"resourceType": "Patient"}, {"resourceType": "Parameters", "parameter": {}}]
+)
 def test_body_that_is_no_parameters_is_refused(parameters: Any) -> None:
     with pytest.raises(BadRequest) as caught:
         apply_fhirpath_patch(patient(), parameters, ELEMENTS)

@@ -29,10 +29,32 @@ def refusal(data: bytes, **limits: int) -> BadRequest:
 
 
 KEPT_NUMBERS = [
-    "7", "-7", "0", "12.5", "1.00", "0.010", "-0", "-0.0", "0.0", "1E3", "1e3", "1.0e-5", "1e16", "1e+16", "1E400"[:4],
-    "12345678901234567890.1", "9223372036854775808", "18446744073709551615", "18446744073709551616",
-    "-9223372036854775809", "123456789012345678901234567890", "0.1", "3.14159265358979323846", "100.0", "1e-300",
-]  # fmt: skip
+    "7",
+    "-7",
+    "0",
+    "12.5",
+    "1.00",
+    "0.010",
+    "-0",
+    "-0.0",
+    "0.0",
+    "1E3",
+    "1e3",
+    "1.0e-5",
+    "1e16",
+    "1e+16",
+    "1E400"[:4],
+    "12345678901234567890.1",
+    "9223372036854775808",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-9223372036854775809",
+    "123456789012345678901234567890",
+    "0.1",
+    "3.14159265358979323846",
+    "100.0",
+    "1e-300",
+]
 
 
 @pytest.mark.parametrize("text", KEPT_NUMBERS)
@@ -160,9 +182,7 @@ def test_duplicate_key_is_refused(data: bytes) -> None:
 )
 def test_same_key_in_different_objects_is_accepted(text: str) -> None:
     assert parse_json(text.encode()) == json.loads(text)
-    assert parse_json(b" " + text.replace(",", " ,\r\n\t").encode()) == json.loads(
-        text.replace(",", ", ")
-    ) or ("1," in text)
+    assert parse_json(f" [\n{text} ,\t{text}\r\n] ".encode()) == [json.loads(text)] * 2
 
 
 def test_depth_is_limited_without_recursion() -> None:
@@ -186,14 +206,17 @@ def test_depth_is_limited_without_recursion() -> None:
     [
         (b'{"a":' + b"1" * 5_000_000 + b"}", "json-number"),
         (b'{"a":0.' + b"1" * 5_000_000 + b"}", "json-number"),
-        (b'{"a":[' + b"null," * 999_999 + b"null]}", "json-nulls"),
+        (b'{"a":[' + b"null," * 999_999 + b"null]}", "json-values"),
+        (b'{"a":[' + b"null," * 100_000 + b"null]}", "json-nulls"),
         (b'{"' + b"a" * 1_000_000 + b'":1}', "json-key"),
         (b'{"' + b"\\u0061" * 200_000 + b'":1}', "json-key"),
         (b'{"a":"' + b"\\\\" * 2_000_000 + b'\\u0000"}', "json-control-character"),
-        (b"[" * 5_000_000, "json-depth"),
-        (b"[" + b"[]," * 1_000_000 + b"[" * 65 + b"]" * 66, "json-depth"),
+        (b"[" * 5_000_000, "json-values"),
+        (b"[" * 900_000, "json-depth"),
+        (b"[" + b"[]," * 400_000 + b"[" * 65 + b"]" * 66, "json-depth"),
+        (b"[" + b"1," * 5_000_000 + b"1.00]", "json-values"),
     ],
-    ids=["integer", "decimal", "nulls", "key", "escaped key", "backslashes", "open", "wide"],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
 def test_document_built_to_exhaust_is_refused(data: bytes, code: str) -> None:
     started = time.process_time()
@@ -221,7 +244,9 @@ def test_dump_writes_pretty_and_refuses_what_json_cannot_hold() -> None:
             dump_json(value)
 
 
-@pytest.mark.parametrize("text", ["", "01", "1.", "+1", "1e", "NaN", " 1", "1\n", "١", "1e999", "1" * 65])
+@pytest.mark.parametrize(
+    "text", ["", "01", "1.", "+1", "1e", "NaN", " 1", "1\n", "\u0661", "1e999", "1" * 65]
+)
 def test_exact_number_refuses_what_is_no_number(text: str) -> None:
     with pytest.raises(BadRequest) as caught:
         exact_number(text)
@@ -298,4 +323,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
         parse_json(data)
     except BadRequest as error:
-        assert error.issues[0].code.startswith("json-")
+        code = error.issues[0].code
+    else:
+        code = "json-read"
+    assert code.startswith("json-")

@@ -36,27 +36,29 @@ CASES = [
     ('<active value="true"/>', {"active": True}),
     ('<multipleBirthInteger value="2"/>', {"multipleBirthInteger": 2}),
     ('<id value="a"/><birthDate value="2020-01"/>', {"id": "a", "birthDate": "2020-01"}),
-    ('<name id="n"><given value="A"/><given value="B"/></name>', {"name": [{"id": "n", "given": ["A", "B"]}]}),
+    (
+        '<name id="n"><given value="A"/><given value="B"/></name>',
+        {"name": [{"id": "n", "given": ["A", "B"]}]},
+    ),
     (
         '<name><given value="A"/><given id="x" value="B"/><given value="C"/></name>',
         {"name": [{"given": ["A", "B", "C"], "_given": [None, {"id": "x"}, None]}]},
     ),
     (
         '<name><given><extension url="u"><valueCode value="x"/></extension></given><given value="C"/></name>',
-        {"name": [{"given": [None, "C"],
-                   "_given": [{"extension": [{"url": "u", "valueCode": "x"}]}, None]}]},
+        {"name": [{"given": [None, "C"], "_given": [{"extension": [{"url": "u", "valueCode": "x"}]}, None]}]},
     ),
     (
         '<name><given value="C"/><given><extension url="u"><valueCode value="x"/></extension></given></name>',
-        {"name": [{"given": ["C", None],
-                   "_given": [None, {"extension": [{"url": "u", "valueCode": "x"}]}]}]},
+        {"name": [{"given": ["C", None], "_given": [None, {"extension": [{"url": "u", "valueCode": "x"}]}]}]},
     ),
     (
         '<name><given><extension url="u"><valueCode value="x"/></extension></given></name>',
         {"name": [{"_given": [{"extension": [{"url": "u", "valueCode": "x"}]}]}]},
     ),
     (
-        '<birthDate id="b" value="2020"><extension url="u"><valueBoolean value="false"/></extension></birthDate>',
+        '<birthDate id="b" value="2020"><extension url="u"><valueBoolean value="false"/></extension>'
+        "</birthDate>",
         {"birthDate": "2020", "_birthDate": {"id": "b", "extension": [{"url": "u", "valueBoolean": False}]}},
     ),
     (
@@ -65,17 +67,27 @@ CASES = [
     ),
     (
         '<extension id="e" url="u"><extension url="v"><valueDecimal value="1.00"/></extension></extension>',
-        {"extension": [{"id": "e", "url": "u", "extension": [{"url": "v", "valueDecimal": ExactDecimal("1.00")}]}]},
+        {
+            "extension": [
+                {"id": "e", "url": "u", "extension": [{"url": "v", "valueDecimal": ExactDecimal("1.00")}]}
+            ]
+        },
     ),
     (
-        f'<text><status value="generated"/>{DIV}a &amp; b &lt; &quot;c&quot;<br/><br /> <i>x</i></div></text>',
-        {"text": {"status": "generated", "div": f"{DIV}a &amp; b &lt; &quot;c&quot;<br/><br /> <i>x</i></div>"}},
+        f'<text><status value="generated"/>{DIV}a &amp; b &lt; &quot;c&quot;<br/><br /> <i>x</i></div>'
+        "</text>",
+        {
+            "text": {
+                "status": "generated",
+                "div": f"{DIV}a &amp; b &lt; &quot;c&quot;<br/><br /> <i>x</i></div>",
+            }
+        },
     ),
     (
-        '<name><text value="&lt;a&gt; &amp; &quot;b&quot; \'c\'&#10;&#13;&#9;é 🙂 "/></name>',
+        "<name><text value=\"&lt;a&gt; &amp; &quot;b&quot; 'c'&#10;&#13;&#9;é 🙂 \"/></name>",
         {"name": [{"text": "<a> & \"b\" 'c'\n\r\té 🙂 "}]},
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("inside", "content"), CASES)
@@ -123,7 +135,8 @@ def test_decimal_keeps_its_text(text: str) -> None:
 
 def test_bundle_holds_resources() -> None:
     inside = (
-        '<type value="collection"/><entry><fullUrl value="urn:x"/><resource><Patient><id value="a"/></Patient>'
+        '<type value="collection"/><entry><fullUrl value="urn:x"/><resource><Patient><id value="a"/>'
+        "</Patient>"
         '</resource></entry><entry><resource><Binary><contentType value="a/b"/></Binary></resource></entry>'
     )
     bundle = read(inside, "Bundle")
@@ -133,8 +146,10 @@ def test_bundle_holds_resources() -> None:
 
 def test_values_that_do_not_fit_stay_for_the_validator() -> None:
     assert read('<active value="yes"/><multipleBirthInteger value="+1"/>') == {
-        "resourceType": "Patient", "active": "yes", "multipleBirthInteger": "+1",
-    }  # fmt: skip
+        "resourceType": "Patient",
+        "active": "yes",
+        "multipleBirthInteger": "+1",
+    }
     assert read('<birthDate value=""/>')["birthDate"] == ""
 
 
@@ -150,7 +165,8 @@ def test_comments_and_instructions_and_schema_location_mean_nothing() -> None:
 def test_prefix_is_as_good_as_a_default_namespace() -> None:
     text = (
         '<f:Patient xmlns:f="http://hl7.org/fhir" xmlns:h="http://www.w3.org/1999/xhtml"><f:text>'
-        '<f:status value="generated"/><h:div><h:p class="x">a<!-- c -->b</h:p>tail</h:div></f:text></f:Patient>'
+        '<f:status value="generated"/><h:div><h:p class="x">a<!-- c -->b</h:p>tail</h:div>'
+        "</f:text></f:Patient>"
     )
     assert (
         parse_xml(text.encode(), ELEMENTS)["text"]["div"] == f'{DIV}<p class="x">a<!-- c -->b</p>tail</div>'
@@ -160,7 +176,8 @@ def test_prefix_is_as_good_as_a_default_namespace() -> None:
 def test_narratives_keep_their_own_text_each() -> None:
     inner = f"{DIV}one <div title='a>b'>&quot;</div><![CDATA[<div>]]></div>"
     text = (
-        f"<Bundle {NS}><!-- <div> --><entry><resource><Patient><text>{inner}</text></Patient></resource></entry>"
+        f"<Bundle {NS}><!-- <div> --><entry><resource><Patient><text>{inner}</text></Patient></resource>"
+        "</entry>"
         f"<entry><resource><Patient><text>{DIV}two</div></text></Patient></resource></entry></Bundle>"
     )
     entries = parse_xml(text.encode(), ELEMENTS)["entry"]

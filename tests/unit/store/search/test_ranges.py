@@ -1,4 +1,7 @@
-"""Dates, numbers, quantities, composites. hl7.org/fhir/R4/search.html#prefix, #date, #number, #quantity, #composite."""
+"""Dates, numbers, quantities, composites.
+
+hl7.org/fhir/R4/search.html#prefix, #date, #number, #quantity, #composite.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from fhirserver.search.types import date, number
 from fhirserver.search.types.ranges import PREFIXES, holds
 from tests.kit.corpus import Corpus, refused, url_of
-from fhirserver.search.types import date, number
-
 
 DATES = {
     "year": "1990", "month": "1990-05", "day": "1990-05-05", "minute": "1990-05-05T10:00Z",
-    "instant": "1990-05-05T10:00:00.000Z", "offset": "1990-05-05T23:30:00-03:00", "next": "1990-05-06", "old": "1066-10-14",
+    "instant": "1990-05-05T10:00:00.000Z", "offset": "1990-05-05T23:30:00-03:00",
+    "next": "1990-05-06", "old": "1066-10-14",
 }  # fmt: skip
 PERIODS = {
     "hour": {"start": "2026-03-01T10:00:00Z", "end": "2026-03-01T11:00:00Z"},
@@ -21,12 +24,18 @@ PERIODS = {
     "open-end": {"start": "2026-03-03"},
     "open-start": {"end": "2026-03-03"},
 }
-SEARCHED = ("1990", "1990-05", "1990-05-05", "1990-05-05T10:00:00Z", "1990-05-06T02:30:00Z", "1990-05-06", "2026-03-01",
+SEARCHED = ("1990", "1990-05", "1990-05-05", "1990-05-05T10:00:00Z", "1990-05-06T02:30:00Z", "1990-05-06",
+            "2026-03-01",
             "2026-03-03", "2026-03", "2026-03-01T10:30:00Z", "0999", "9999-12-31")  # fmt: skip
 
 
 def observed(id: str, **value: Any) -> dict[str, Any]:
-    return {"resourceType": "Observation", "id": id, "status": "final", "code": {"coding": [{"code": "c"}]}} | value
+    return {
+        "resourceType": "Observation",
+        "id": id,
+        "status": "final",
+        "code": {"coding": [{"code": "c"}]},
+    } | value
 
 
 NUMBERS = {"0.1": 0.1, "0.5": 0.5, "0.50": 0.504, "1": 1, "neg": -0.2, "big": 0.9999}
@@ -38,7 +47,8 @@ def corpus(make_corpus: Any) -> Corpus:
     made: Corpus = make_corpus(
         *(observed(f"d-{id}", effectiveDateTime=text) for id, text in DATES.items()),
         *(observed(f"p-{id}", effectivePeriod=period) for id, period in PERIODS.items()),
-        *({"resourceType": "RiskAssessment", "id": f"n-{n}", "status": "final", "subject": {"reference": "Patient/1"},
+        *({"resourceType": "RiskAssessment", "id": f"n-{n}", "status": "final",
+           "subject": {"reference": "Patient/1"},
            "prediction": [{"probabilityDecimal": value}]} for n, value in enumerate(NUMBERS.values())),
         observed("q-kg", valueQuantity={"value": 5.4, **kg}),
         observed("q-g", valueQuantity={"value": 5400, "system": "http://unitsofmeasure.org", "code": "g"}),
@@ -57,7 +67,9 @@ def test_dates_match_as_the_ranges_say(corpus: Corpus, prefix: str, text: str) -
     condition = date.parse(prefix + text).condition(corpus.now)
     expected = [f"d-{id}" for id, value in DATES.items() if holds(condition, *interval("dateTime", value))]
     expected += [f"p-{id}" for id, value in PERIODS.items() if holds(condition, *interval("Period", value))]
-    assert corpus.found(url_of("Observation", ("date", prefix + text), ("_count", "100"))) == " ".join(sorted(expected))
+    assert corpus.found(url_of("Observation", ("date", prefix + text), ("_count", "100"))) == " ".join(
+        sorted(expected)
+    )
 
 
 def interval(type: str, value: Any) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""Reference parameters, chains, _has and hierarchies. hl7.org/fhir/R4/search.html#reference, #chaining, #has."""
+"""Reference parameters, chains, _has and hierarchies.
+
+hl7.org/fhir/R4/search.html#reference, #chaining, #has.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,13 @@ from tests.kit.corpus import BASE, Corpus, refused, url_of
 def about(id: str, subject: Any, **elements: Any) -> dict[str, Any]:
     if isinstance(subject, str):
         subject = {"reference": subject}
-    return {"resourceType": "Observation", "id": id, "status": "final", "code": {"text": id}, "subject": subject} | elements
+    return {
+        "resourceType": "Observation",
+        "id": id,
+        "status": "final",
+        "code": {"text": id},
+        "subject": subject,
+    } | elements
 
 
 def place(id: str, above: str | None = None) -> dict[str, Any]:
@@ -47,8 +56,10 @@ def corpus(make_corpus: Any) -> Corpus:
          "subject": {"reference": "Patient/b"}, "location": [{"location": {"reference": "Location/yard"}}]},
         {"resourceType": "List", "id": "l", "status": "current", "mode": "working",
          "entry": [{"item": {"reference": "Patient/a"}}, {"item": {"reference": "Observation/oth"}}]},
-        {"resourceType": "PlanDefinition", "id": "pd", "status": "active", "url": "http://x.example/pd", "version": "1.2"},
-        {"resourceType": "CarePlan", "id": "cp", "status": "active", "intent": "plan", "subject": {"reference": "Patient/a"},
+        {"resourceType": "PlanDefinition", "id": "pd", "status": "active",
+         "url": "http://x.example/pd", "version": "1.2"},
+        {"resourceType": "CarePlan", "id": "cp", "status": "active", "intent": "plan",
+         "subject": {"reference": "Patient/a"},
          "instantiatesCanonical": ["http://x.example/pd|1.2"]},
     )  # fmt: skip
     made.delete("Patient", "c")
@@ -141,5 +152,7 @@ def test_hops_too_wide_for_values_are_joined_by_the_database(
         ("Observation", "subject:below", "Patient/a", "modifier-not-supported"),
     ],
 )
-def test_a_reference_search_is_refused(corpus: Corpus, type: str, parameter: str, value: str, code: str) -> None:
+def test_a_reference_search_is_refused(
+    corpus: Corpus, type: str, parameter: str, value: str, code: str
+) -> None:
     assert refused(corpus, type, (parameter, value)) == code

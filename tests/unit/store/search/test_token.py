@@ -15,7 +15,11 @@ V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 def coded(id: str, *codings: tuple[str | None, str, str | None], text: str | None = None) -> dict[str, Any]:
     coding = []
     for system, code, display in codings:
-        entry = {"code": code} | ({"system": system} if system else {}) | ({"display": display} if display else {})
+        entry = (
+            {"code": code}
+            | ({"system": system} if system else {})
+            | ({"display": display} if display else {})
+        )
         coding.append(entry)
     code = ({"coding": coding} if coding else {}) | ({"text": text} if text else {})
     return {"resourceType": "Observation", "id": id, "status": "final", "code": code}

@@ -1,12 +1,17 @@
-"""The links of a page: self, next, previous. Source: hl7.org/fhir/R4/http.html#paging"""
+"""What paged interactions share: cursor, page size, times, links. Source: hl7.org/fhir/R4/http.html#paging."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from fhirserver.context import Interaction
 from fhirserver.outcome import BadRequest
+from fhirserver.r4.dates import date_range
+
+if TYPE_CHECKING:
+    from fhirserver.settings import Limits
 
 CURSOR = "_cursor"
 _NOT_IN_LINKS = (CURSOR,)
@@ -53,3 +58,22 @@ def below_base(interaction: Interaction) -> str:
     if interaction.operation:
         parts.append(f"${interaction.operation}")
     return "/".join(parts)
+
+
+def parse_count(text: str | None, limits: Limits) -> int:
+    """The page size that `_count` asks for, clamped to the limit. Raises BadRequest."""
+    if text is None:
+        return limits.count_default
+    if not (text.isascii() and text.isdigit()):
+        raise BadRequest("_count is a whole number, 0 or more.", code="count-invalid")
+    return min(int(text[:9]), limits.count_max)
+
+
+def parse_moment(name: str, text: str) -> tuple[int, int]:
+    """The interval that a date or instant covers: microseconds since 1970 UTC, half open. Raises BadRequest."""
+    try:
+        return date_range(text.replace(" ", "+"))  # a plus sign that nobody encoded
+    except ValueError as error:
+        raise BadRequest(
+            f"{name} is a date or an instant such as 2026-03-01T12:00:00Z.", code="date-invalid"
+        ) from error
