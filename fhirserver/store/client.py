@@ -184,7 +184,8 @@ def translate(error: Exception) -> OutcomeError:
 def translate_write_error(error: BulkWriteError) -> OutcomeError:
     """The OutcomeError for the first failed operation of a bulk write."""
     details = error.details or {}
-    if failed := details.get("writeErrors"):
+    failed = details.get("writeErrors")
+    if failed and not details.get("writeConcernErrors"):
         return translate(OperationFailure("bulk write", failed[0].get("code"), failed[0]))
     return translate(WriteConcernError("bulk write"))
 

@@ -125,9 +125,9 @@ class SharedLane:
         return Batcher(
             operation,
             flush,
-            most=200 if reading else 500,
+            most=200 if reading else 32,  # while one batch of writes waits for the disk, the next is encoded
             weigh=None if reading else lambda item: _weigh(operation, item),
-            flights=2,
+            flights=2 if reading else 3,
             on_batch=self._on_batch,
         )
 

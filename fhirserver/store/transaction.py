@@ -113,7 +113,7 @@ async def _attempt(
             await session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
             try:
                 result = await work(lane, locks)
-            except OutcomeError:
+            except (OutcomeError, ExceptionGroup):
                 if lane.failure is not None and is_transient(lane.failure):
                     raise lane.failure from lane.failure.__cause__  # work may have put it into other words
                 raise

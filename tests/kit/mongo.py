@@ -29,7 +29,7 @@ def running_mongod(folder: Path) -> Iterator[Mongod]:
     thread = threading.Thread(target=loop.run_forever, name="mongod", daemon=True)
     thread.start()
     try:
-        mongod = Mongod(folder, cache_gb=0.25)
+        mongod = Mongod(folder, cache_gb=0.25, parameters={"enableTestCommands": "1"})  # for fail points
         asyncio.run_coroutine_threadsafe(mongod.start(), loop).result(60)
         try:
             yield mongod

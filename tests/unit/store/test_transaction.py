@@ -127,7 +127,8 @@ async def test_transactions_that_change_the_same_resource_lose_no_update(make_st
         assert await one.database["history"].count_documents({}) == 10
 
 
-async def test_a_lost_race_is_run_again_even_if_work_words_it_anew(make_store: Any) -> None:
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_lost_race_is_run_again_even_if_work_words_it_anew(make_store: Any, grouped: bool) -> None:
     async with make_store() as one, make_store() as other:
         await one.create("Patient", "p1", a_patient(), permission=EVERYTHING)
         runs = 0
@@ -141,7 +142,8 @@ async def test_a_lost_race_is_run_again_even_if_work_words_it_anew(make_store: A
             try:
                 return await put(bound, "p1", a_patient("Lima"))
             except OutcomeError as error:
-                raise Unprocessable(issues=error.issues) from None
+                refusal = Unprocessable(issues=error.issues)
+                raise (ExceptionGroup("group", [refusal]) if grouped else refusal) from None
 
         assert (await one.transaction(work)).vid == 3
         assert runs == 2
