@@ -1,6 +1,7 @@
 """From the pairs of a search request to a SearchQuery.
 
-Source: hl7.org/fhir/R4/search.html. A SearchQuery knows nothing of the database and of who asks: store/search.py runs it under a Permission.
+A SearchQuery knows nothing of the database and of who asks: store/search.py runs it under a Permission.
+Source: hl7.org/fhir/R4/search.html
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fhirserver.outcome import BadRequest, InvalidSearchValue, TooCostly, UnknownParameter
 from fhirserver.r4.definitions import Definitions
@@ -91,8 +93,7 @@ def parse_query(
             f"A search takes at most {limits.search_parameters} parameters.", code="too-many-parameters"
         )
     _check_text(pairs)
-    site = Site(tenant, base_url.rstrip("/"), frozenset(definitions.resource_types))
-    scope = Scope(definitions, limits, site, now or time.time_ns() // 1000, lenient)
+    scope = Scope(definitions, limits, _site(definitions.resource_types, tenant, base_url), now or time.time_ns() // 1000, lenient)
     given = _sorted_out(pairs)
     member, reachable = _compartment(scope, compartment)
     types = _types(scope, type, given.pop("_type", []), reachable)
@@ -116,6 +117,11 @@ def parse_query(
         tuple(dict.fromkeys(scope.ignored)),
         _fingerprint(tenant, type, compartment, pairs),
     )
+
+
+@lru_cache(maxsize=16)
+def _site(types: tuple[str, ...], tenant: str, base_url: str) -> Site:
+    return Site(tenant, base_url.rstrip("/"), frozenset(types))
 
 
 def _check_text(pairs: Sequence[tuple[str, str]]) -> None:

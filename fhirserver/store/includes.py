@@ -62,7 +62,7 @@ class Includer:
         if self._wanted(front, includes):
             self._say(
                 "include-rounds",
-                f"{self.limits.include_rounds} rounds of :iterate were followed; there may be more to include.",
+                f"{self.limits.include_rounds} rounds of :iterate were followed; there may be more.",
             )
 
     def _wanted(self, front: Sequence[Match], includes: Iterable[Include]) -> list[tuple[str, Filter]]:
