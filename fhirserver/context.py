@@ -47,7 +47,8 @@ class Interaction:
     `query`: decoded pairs in order (search parameters, conditional criteria or operation parameters). `body`: the
     parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
     Bundle.entry.fullUrl. `changes_state`: of an operation.
-    `refused`: why an entry of a batch is no interaction at all; it is answered with that. `headers`: lower-case names; only those that FHIR gives a meaning.
+    `refused`: why an entry of a batch is no interaction at all; it is answered with that. `headers`: lower-case
+    names; only those that FHIR gives a meaning.
     """
 
     kind: Kind
@@ -64,6 +65,11 @@ class Interaction:
     changes_state: bool = False
     refused: OutcomeError | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def instance(self) -> tuple[str, str]:
+        """The (type, id) of an interaction with one resource; empty strings where the route has none."""
+        return self.type or "", self.id or ""
 
     @property
     def lenient(self) -> bool:

@@ -1,0 +1,1 @@
+"""Every access recorded: events, ledger, seal, verification, disclosure."""

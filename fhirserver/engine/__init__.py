@@ -1,0 +1,1 @@
+"""Routes and stations: how an Exchange runs."""

@@ -1,4 +1,4 @@
-"""References inside a transaction's resources: found and rewritten. Source: hl7.org/fhir/R4/http.html#trules"""
+"""References inside a transaction's resources: found and rewritten. Source: hl7.org/fhir/R4/http.html#trules."""
 
 from __future__ import annotations
 

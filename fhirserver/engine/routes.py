@@ -97,18 +97,18 @@ class Router:
         pairs = _pairs(query) if query else ()
         return Interaction(
             kind,
-            target.get("type"),
-            target.get("id"),
-            target.get("vid"),
-            pairs,
-            body,
-            target.get("operation"),
-            (target["compartment"], target["owner"]) if "compartment" in target else None,
-            full_url,
-            method,
-            path + ("?" + query if query else ""),
-            headers,
-            kind is Kind.OPERATION and OPERATIONS[target["operation"]].affects_state,
+            type=target.get("type"),
+            id=target.get("id"),
+            vid=target.get("vid"),
+            query=pairs,
+            body=body,
+            operation=target.get("operation"),
+            compartment=(target["compartment"], target["owner"]) if "compartment" in target else None,
+            full_url=full_url,
+            method=method,
+            url=path + ("?" + query if query else ""),
+            changes_state=kind is Kind.OPERATION and OPERATIONS[target["operation"]].affects_state,
+            headers=headers,
         )
 
     def _shape(self, verb: str, segments: list[str]) -> tuple[Kind, dict[str, str]]:

@@ -64,7 +64,7 @@ class Engine:
             return await bundle.run_transaction(self, exchange)
         except OutcomeError as error:
             return (failed(error),)
-        except Exception:
+        except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
             _LOG.exception("transaction failed", extra={"request_id": exchange.request_id})
             return (failed(_fault()),)
 
@@ -78,7 +78,7 @@ class Engine:
             return await self.handle(interaction, permission, self.services)
         except OutcomeError as error:
             return failed(error)
-        except Exception:
+        except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
             _LOG.exception("interaction failed", extra={"request_id": exchange.request_id})
             return failed(_fault())
 

@@ -1,0 +1,1 @@
+"""HTTP: the only place in the house that speaks it."""

@@ -1,4 +1,4 @@
-"""Binary in its own format instead of as a resource. Source: hl7.org/fhir/R4/binary.html#rest"""
+"""Binary in its own format instead of as a resource. Source: hl7.org/fhir/R4/binary.html#rest."""
 
 from __future__ import annotations
 

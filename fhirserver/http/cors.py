@@ -1,4 +1,4 @@
-"""Cross-origin rules: an exact list of origins, never reflection, never credentials. Source: WHATWG Fetch, CORS protocol"""
+"""Cross-origin rules: an exact list of origins, never reflection, never credentials. Source: WHATWG Fetch, CORS protocol."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class FhirApp:
             return
         except OutcomeError as error:
             status, out, body = self._failed(error, how)
-        except Exception:
+        except Exception:  # noqa: BLE001 the last place where a fault can become an answer
             _LOG.exception("request failed", extra={"request_id": request_id})
             status, out, body = self._failed(
                 Internal("The server failed on this request.", code="internal"), how

@@ -1,4 +1,4 @@
-"""Which format goes out, which comes in. Source: hl7.org/fhir/R4/http.html#mime-type"""
+"""Which format goes out, which comes in. Source: hl7.org/fhir/R4/http.html#mime-type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From Results to bytes: status, headers, body; singles and Bundles alike. Source: hl7.org/fhir/R4/http.html"""
+"""From Results to bytes: status, headers, body; singles and Bundles alike. Source: hl7.org/fhir/R4/http.html."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def compressed(headers: Headers, body: bytes, how: Answering) -> bytes:
 
 @lru_cache(maxsize=4096)
 def http_date(second: int) -> bytes:
-    """An HTTP date. `second`: since 1970, UTC. Source: RFC 9110 section 5.6.7"""
+    """An HTTP date. `second`: since 1970, UTC. Source: RFC 9110 section 5.6.7."""
     return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True).encode()
 
 

@@ -1,4 +1,4 @@
-"""From an ASGI request to an Exchange: limits, headers, body, route. Source: hl7.org/fhir/R4/http.html"""
+"""From an ASGI request to an Exchange: limits, headers, body, route. Source: hl7.org/fhir/R4/http.html."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _native(media: str) -> bool:
 
 
 def _binary(data: bytes, content_type: str, id: str | None) -> dict[str, Any]:
-    """A Binary resource around content that came in its own format. Source: hl7.org/fhir/R4/binary.html#rest"""
+    """A Binary resource around content that came in its own format. Source: hl7.org/fhir/R4/binary.html#rest."""
     resource: dict[str, Any] = {"resourceType": "Binary"}
     if id is not None:
         resource["id"] = id

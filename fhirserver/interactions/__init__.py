@@ -1,0 +1,1 @@
+"""The interactions of the RESTful API, one module each."""

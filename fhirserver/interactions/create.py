@@ -1,4 +1,4 @@
-"""create and conditional create. Source: hl7.org/fhir/R4/http.html#create, #ccreate"""
+"""create and conditional create. Source: hl7.org/fhir/R4/http.html#create, #ccreate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
 async def create(interaction: Interaction, permission: Permission, services: Services) -> Result:
     """Store the body under a new id."""
     id = interaction.id or services.new_id()
-    version = await services.store.create(interaction.type, id, interaction.body, permission=permission)
+    version = await services.store.create(interaction.type or "", id, interaction.body, permission=permission)
     return Result(201, version=version)
 
 

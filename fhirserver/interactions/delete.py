@@ -1,4 +1,4 @@
-"""delete and conditional delete (one match only). Source: hl7.org/fhir/R4/http.html#delete"""
+"""delete and conditional delete (one match only). Source: hl7.org/fhir/R4/http.html#delete."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def delete(interaction: Interaction, permission: Permission, services: Ser
 
     try:
         version = await services.store.modify(
-            interaction.type, interaction.id, change, permission=permission, method="DELETE"
+            *interaction.instance, change, permission=permission, method="DELETE"
         )
     except NotFound:
         return Result(204)

@@ -1,12 +1,12 @@
-"""history of an instance, a type, the system. Source: hl7.org/fhir/R4/http.html#history"""
+"""history of an instance, a type, the system. Source: hl7.org/fhir/R4/http.html#history."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fhirserver.context import Entry, Interaction, Page, Permission, Result
-from fhirserver.paging import below_base, page_links, parse_count, parse_moment, split_cursor
 from fhirserver.outcome import BadRequest, UnknownParameter
+from fhirserver.paging import below_base, page_links, parse_count, parse_moment, split_cursor
 
 if TYPE_CHECKING:
     from fhirserver.services import Services

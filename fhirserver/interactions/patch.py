@@ -1,4 +1,4 @@
-"""patch and conditional patch, by JSON Patch or FHIRPath Patch. Source: hl7.org/fhir/R4/http.html#patch"""
+"""patch and conditional patch, by JSON Patch or FHIRPath Patch. Source: hl7.org/fhir/R4/http.html#patch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def patch(interaction: Interaction, permission: Permission, services: Serv
         return patched
 
     version = await services.store.modify(
-        interaction.type, interaction.id, change, permission=permission, method="PATCH"
+        *interaction.instance, change, permission=permission, method="PATCH"
     )
     return Result(200, version=version)
 

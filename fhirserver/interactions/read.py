@@ -1,4 +1,4 @@
-"""read, HEAD and conditional read. Source: hl7.org/fhir/R4/http.html#read, #cread"""
+"""read, HEAD and conditional read. Source: hl7.org/fhir/R4/http.html#read, #cread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def handle(interaction: Interaction, permission: Permission, services: Services) -> Result:
     """The current version; 304 where the caller has it already, 404 unknown, 410 deleted."""
-    version = await services.store.read(interaction.type, interaction.id, permission=permission)
+    version = await services.store.read(*interaction.instance, permission=permission)
     if interaction.headers and unchanged(version, interaction):
         return Result(304, version=version)
     if interaction.query:

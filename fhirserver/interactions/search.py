@@ -1,4 +1,4 @@
-"""search at type, system and compartment level. Source: hl7.org/fhir/R4/http.html#search, hl7.org/fhir/R4/search.html"""
+"""search at type, system and compartment level. Source: hl7.org/fhir/R4/http.html#search, hl7.org/fhir/R4/search.html."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fhirserver.context import Entry, Interaction, Page, Permission, Result, Version
-from fhirserver.paging import below_base, page_links, split_cursor
 from fhirserver.outcome import Issue, IssueCode
+from fhirserver.paging import below_base, page_links, split_cursor
 from fhirserver.r4.jsontext import dump_json, parse_json
 from fhirserver.search.summary import subset
 

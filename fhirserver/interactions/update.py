@@ -1,4 +1,4 @@
-"""update, update-as-create and conditional update. Source: hl7.org/fhir/R4/http.html#update, #upsert, #cond-update"""
+"""update, update-as-create and conditional update. Source: hl7.org/fhir/R4/http.html#update, #upsert, #cond-update."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ async def update(interaction: Interaction, permission: Permission, services: Ser
         body: JsonObject = interaction.body
         return body
 
-    version = await services.store.modify(
-        interaction.type, interaction.id, change, permission=permission, method="PUT"
-    )
+    version = await services.store.modify(*interaction.instance, change, permission=permission, method="PUT")
     return Result(201 if version.created else 200, version=version)
 
 

@@ -1,4 +1,4 @@
-"""What of a resource the caller asked to see: `_summary`, `_elements`. Source: hl7.org/fhir/R4/search.html#summary"""
+"""What of a resource the caller asked to see: `_summary`, `_elements`. Source: hl7.org/fhir/R4/search.html#summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vread: one version of a resource. Source: hl7.org/fhir/R4/http.html#vread"""
+"""vread: one version of a resource. Source: hl7.org/fhir/R4/http.html#vread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
         raise NotFound(
             "There is no such version; version ids are whole numbers, from 1.", code="version-unknown"
         )
-    version = await services.store.vread(interaction.type, interaction.id, int(vid), permission=permission)
+    version = await services.store.vread(*interaction.instance, int(vid), permission=permission)
     if unchanged(version, interaction):
         return Result(304, version=version)
     return view(version, interaction, services)

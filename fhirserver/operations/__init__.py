@@ -1,4 +1,4 @@
-"""Operations, one file each, and the table that names them. Source: hl7.org/fhir/R4/operations.html"""
+"""Operations, one file each, and the table that names them. Source: hl7.org/fhir/R4/operations.html."""
 
 from __future__ import annotations
 

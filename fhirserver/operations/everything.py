@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Entry, Interaction, Page, Permission, Result
-from fhirserver.paging import below_base, page_links, parse_count, parse_moment, split_cursor
 from fhirserver.outcome import BadRequest, UnknownParameter
+from fhirserver.paging import below_base, page_links, parse_count, parse_moment, split_cursor
 
 if TYPE_CHECKING:
     from fhirserver.services import Services

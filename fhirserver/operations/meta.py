@@ -24,9 +24,9 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
         return _answer(await services.store.labels(interaction.type, permission=permission))
     if interaction.vid is not None:
         vid = int(interaction.vid) if interaction.vid.isdigit() else 0
-        version = await services.store.vread(interaction.type, interaction.id, vid, permission=permission)
+        version = await services.store.vread(*interaction.instance, vid, permission=permission)
     else:
-        version = await services.store.read(interaction.type, interaction.id, permission=permission)
+        version = await services.store.read(*interaction.instance, permission=permission)
     return _answer(parse_json(version.raw or b"{}").get("meta", {}))
 
 
@@ -66,9 +66,7 @@ async def _change(
             raise Invalid(issues=issues)
         return resource
 
-    version = await services.store.modify(
-        interaction.type, interaction.id, change, permission=permission, method="POST"
-    )
+    version = await services.store.modify(*interaction.instance, change, permission=permission, method="POST")
     return _answer(parse_json(version.raw or b"{}").get("meta", {}))
 
 

@@ -153,8 +153,8 @@ class Definitions:
     ) -> Definitions:
         """These definitions and a clinic's own SearchParameter resources (JSON objects).
 
-        A resource with the url of an earlier own one replaces it. `pending`: urls of those that are not ready. Raises an OutcomeError (BadRequest,
-        NotSupported, Conflict) for the first one that cannot be evaluated or takes the code of another
+        A resource with the url of an earlier own one replaces it. `pending`: urls of those that are not ready.
+        Raises an OutcomeError (BadRequest, NotSupported, Conflict) for the first one that cannot be evaluated or takes the code of another
         parameter.
         """
         element_types = ElementTypes.load()

@@ -180,10 +180,9 @@ class Elements:
         name = row[0].removesuffix("[x]")
         choice = name != row[0]
         types = tuple(_type_ref(text) for text in row[2].split())
+        names = {name: types[0].code if types else ""}
         if choice:
             names = {name + t.code[0].upper() + t.code[1:]: t.code for t in types}
-        else:
-            names = {name: types[0].code if types else ""}
         strength, _, value_set = row[4].partition(" ")
         return Element(
             id=f"{parent}.{row[0]}",

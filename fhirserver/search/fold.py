@@ -42,10 +42,8 @@ def _plain(text: str) -> str:
 def words(text: str) -> list[str]:
     """The distinct folded words (letters, digits, underscores) in order of their first occurrence."""
     plain = text if text.isascii() else _plain(text)
-    if plain.isascii():
-        found = dict.fromkeys(plain.translate(_ASCII_WORDS).split())
-    else:
-        found = dict.fromkeys(_WORD.findall(plain))
+    parts = plain.translate(_ASCII_WORDS).split() if plain.isascii() else _WORD.findall(plain)
+    found = dict.fromkeys(parts)
     if len(text) <= LONGEST_WORD:
         return list(found)
     return [word for word in found if len(word) <= LONGEST_WORD]

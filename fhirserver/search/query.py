@@ -93,7 +93,13 @@ def parse_query(
             f"A search takes at most {limits.search_parameters} parameters.", code="too-many-parameters"
         )
     _check_text(pairs)
-    scope = Scope(definitions, limits, _site(definitions.resource_types, tenant, base_url), now or time.time_ns() // 1000, lenient)
+    scope = Scope(
+        definitions,
+        limits,
+        _site(definitions.resource_types, tenant, base_url),
+        now or time.time_ns() // 1000,
+        lenient,
+    )
     given = _sorted_out(pairs)
     member, reachable = _compartment(scope, compartment)
     types = _types(scope, type, given.pop("_type", []), reachable)

@@ -36,4 +36,4 @@ async def _kept(database: Database, name: str, fresh: Any) -> Any:
         row = await database[KEYS].find_one_and_update(
             {"_id": name}, {"$setOnInsert": {"key": fresh}}, upsert=True, return_document=ReturnDocument.AFTER
         )
-    return row["key"]
+    return row["key"] if row is not None else fresh

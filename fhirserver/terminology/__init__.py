@@ -1,0 +1,1 @@
+"""Codes: code systems, value sets, concept maps."""

@@ -33,7 +33,10 @@ def test_a_transaction_resolves_references_between_its_entries(fhir: Fhir) -> No
 
 
 def test_links_in_narrative_are_rewritten(fhir: Fhir) -> None:
-    text = {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{URN}">who</a></div>'}
+    text = {
+        "status": "generated",
+        "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{URN}">who</a></div>',
+    }
     response = fhir.bundle(
         "transaction",
         entry("POST", "Patient", a_patient(), fullUrl=URN),
@@ -95,10 +98,15 @@ def test_a_batch_runs_each_entry_on_its_own(fhir: Fhir) -> None:
         entry("GET", "Patient/nobody"),
         entry("GET", "Patient/" + "x" * 65),
         entry("DELETE", f"Patient/{fhir.made(a_patient())['id']}"),
-        entry("PATCH", f"Patient/{id}", {
-            "resourceType": "Binary", "contentType": "application/json-patch+json",
-            "data": "W3sib3AiOiJhZGQiLCJwYXRoIjoiL2FjdGl2ZSIsInZhbHVlIjp0cnVlfV0=",
-        }),
+        entry(
+            "PATCH",
+            f"Patient/{id}",
+            {
+                "resourceType": "Binary",
+                "contentType": "application/json-patch+json",
+                "data": "W3sib3AiOiJhZGQiLCJwYXRoIjoiL2FjdGl2ZSIsInZhbHVlIjp0cnVlfV0=",
+            },
+        ),
     )
     assert statuses(response) == ["200", "422", "404", "400", "204", "200"]
     told = response.json()["entry"]
@@ -141,7 +149,9 @@ def test_parallel_transactions_with_the_same_criteria_create_once(fhir: Fhir) ->
         "resourceType": "Bundle",
         "type": "transaction",
         "entry": [
-            entry("POST", "Patient", identified(value), fullUrl=URN, ifNoneExist=f"identifier={SYSTEM}|{value}"),
+            entry(
+                "POST", "Patient", identified(value), fullUrl=URN, ifNoneExist=f"identifier={SYSTEM}|{value}"
+            ),
             entry("POST", "Observation", an_observation(URN)),
         ],
     }
@@ -165,7 +175,9 @@ def test_bundles_that_are_none_are_refused(fhir: Fhir) -> None:
     assert nested.status_code in (400, 422)
     many = [entry("GET", "Patient/x")] * 1001
     assert_outcome(fhir.bundle("batch", *many), 413, "too-long", "bundle-too-large")
-    empty = fhir.post("", json={"resourceType": "Bundle", "type": "transaction"}, headers={"content-type": JSON})
+    empty = fhir.post(
+        "", json={"resourceType": "Bundle", "type": "transaction"}, headers={"content-type": JSON}
+    )
     assert empty.json() == {"resourceType": "Bundle", "type": "transaction-response"}
 
 

@@ -64,13 +64,17 @@ def test_conditional_update_creates_updates_and_refuses_ambiguity(fhir: Fhir) ->
     other = fhir.put(url, json=identified(value, id="another"), headers=headers)
     assert_outcome(other, 400, "invalid", "id-mismatch", "Patient.id")
     fhir.made(identified(value))
-    assert_outcome(fhir.put(url, json=identified(value), headers=headers), 412, "multiple-matches", "multiple-matches")
+    assert_outcome(
+        fhir.put(url, json=identified(value), headers=headers), 412, "multiple-matches", "multiple-matches"
+    )
 
 
 def test_conditional_update_without_a_match_takes_the_bodys_id(fhir: Fhir) -> None:
     value = unique()
     url = f"/Patient?identifier={SYSTEM}|{value}"
-    response = fhir.put(url, json=identified(value, id=value), headers={"content-type": "application/fhir+json"})
+    response = fhir.put(
+        url, json=identified(value, id=value), headers={"content-type": "application/fhir+json"}
+    )
     assert response.status_code == 201
     assert response.json()["id"] == value
 

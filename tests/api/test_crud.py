@@ -9,13 +9,17 @@ from tests.kit.client import Fhir, assert_outcome, unique
 
 
 def test_create_answers_the_stored_resource_and_where_it_is(fhir: Fhir) -> None:
-    response = fhir.create(a_patient(id="mine", meta={"versionId": "7", "lastUpdated": "2001-01-01T00:00:00Z"}))
+    response = fhir.create(
+        a_patient(id="mine", meta={"versionId": "7", "lastUpdated": "2001-01-01T00:00:00Z"})
+    )
     body = response.json()
     assert response.status_code == 201
     assert body["id"] != "mine"
     assert body["meta"]["versionId"] == "1"
     assert not body["meta"]["lastUpdated"].startswith("2001")
-    assert response.headers["location"] == f"{fhir.base_url}Patient/{body['id']}/_history/1".replace("//Pat", "/Pat")
+    assert response.headers["location"] == f"{fhir.base_url}Patient/{body['id']}/_history/1".replace(
+        "//Pat", "/Pat"
+    )
     assert response.headers["etag"] == 'W/"1"'
     assert response.headers["content-type"] == "application/fhir+json; charset=utf-8"
     assert response.headers["last-modified"].endswith("GMT")
@@ -80,7 +84,9 @@ def test_update_as_create_uses_the_callers_id(fhir: Fhir) -> None:
 
 
 def test_update_refuses_an_id_that_differs_from_the_url(fhir: Fhir) -> None:
-    response = fhir.put("/Patient/one", json=a_patient(id="two"), headers={"content-type": "application/fhir+json"})
+    response = fhir.put(
+        "/Patient/one", json=a_patient(id="two"), headers={"content-type": "application/fhir+json"}
+    )
     assert_outcome(response, 400, "invalid", "id-mismatch", "Patient.id")
     response = fhir.put("/Patient/one", json=a_patient(), headers={"content-type": "application/fhir+json"})
     assert_outcome(response, 400, "invalid", "id-mismatch", "Patient.id")

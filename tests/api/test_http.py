@@ -39,22 +39,29 @@ def test_the_format_is_the_one_asked_for(fhir: Fhir, accept: str, query: str, an
 
 @pytest.mark.parametrize(
     ("accept", "query"),
-    [("image/png", ""), ("application/fhir+json; fhirVersion=3.0", ""), ("*/*", "_format=ttl"), ("text/turtle", "")],
+    [
+        ("image/png", ""),
+        ("application/fhir+json; fhirVersion=3.0", ""),
+        ("*/*", "_format=ttl"),
+        ("text/turtle", ""),
+    ],
 )
 def test_other_formats_are_not_acceptable(fhir: Fhir, accept: str, query: str) -> None:
-    assert_outcome(fhir.get(f"/Patient/x?{query}", headers={"accept": accept}), 406, "not-supported", "format-unknown")
+    assert_outcome(
+        fhir.get(f"/Patient/x?{query}", headers={"accept": accept}), 406, "not-supported", "format-unknown"
+    )
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/fhir+json; charset=utf-16", "image/png", ""])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/fhir+json; charset=utf-16", "image/png", ""]
+)
 def test_other_bodies_are_unsupported(fhir: Fhir, content_type: str) -> None:
     response = fhir.post("/Patient", content=b"{}", headers={"content-type": content_type})
     assert_outcome(response, 415, "not-supported", "media-type-unknown")
 
 
 def test_xml_in_is_json_out(fhir: Fhir) -> None:
-    xml = (
-        '<Patient xmlns="http://hl7.org/fhir"><active value="true"/><name><family value="Araújo &amp; Cia"/></name></Patient>'
-    )
+    xml = '<Patient xmlns="http://hl7.org/fhir"><active value="true"/><name><family value="Araújo &amp; Cia"/></name></Patient>'
     response = fhir.post("/Patient", content=xml.encode(), headers={"content-type": "application/fhir+xml"})
     assert response.status_code == 201, response.text
     assert response.json()["name"] == [{"family": "Araújo & Cia"}]
@@ -83,7 +90,10 @@ def test_broken_and_unknown_encodings_are_refused(fhir: Fhir) -> None:
     broken = fhir.post("/Patient", content=b"no gzip", headers=FHIR_JSON | {"content-encoding": "gzip"})
     assert_outcome(broken, 400, "invalid", "encoding-broken")
     cut = gzip.compress(json.dumps(a_patient()).encode())[:-6]
-    assert fhir.post("/Patient", content=cut, headers=FHIR_JSON | {"content-encoding": "gzip"}).status_code == 400
+    assert (
+        fhir.post("/Patient", content=cut, headers=FHIR_JSON | {"content-encoding": "gzip"}).status_code
+        == 400
+    )
     unknown = fhir.post("/Patient", content=b"{}", headers=FHIR_JSON | {"content-encoding": "zstd"})
     assert_outcome(unknown, 415, "not-supported", "encoding-unknown")
 
@@ -110,7 +120,12 @@ def test_the_request_id_is_echoed_when_harmless(fhir: Fhir) -> None:
 
 
 def test_security_headers_are_on_every_answer(fhir: Fhir) -> None:
-    for response in (fhir.get("/metadata"), fhir.get("/Patient/nobody"), fhir.get("/nothing"), fhir.post("/Patient")):
+    for response in (
+        fhir.get("/metadata"),
+        fhir.get("/Patient/nobody"),
+        fhir.get("/nothing"),
+        fhir.post("/Patient"),
+    ):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
@@ -130,7 +145,9 @@ def test_cors_knows_its_origins_exactly(fhir: Fhir) -> None:
 
 
 def test_methods_that_a_route_does_not_take_are_named(fhir: Fhir) -> None:
-    assert_outcome(fhir.post("/metadata", headers=FHIR_JSON, content=b"{}"), 405, "not-supported", "method-not-allowed")
+    assert_outcome(
+        fhir.post("/metadata", headers=FHIR_JSON, content=b"{}"), 405, "not-supported", "method-not-allowed"
+    )
     assert_outcome(fhir.request("TRACE", "/Patient/1"), 405, "not-supported", "method-unknown")
     tricked = fhir.get("/Patient/nobody", headers={"x-http-method-override": "DELETE"})
     assert tricked.status_code == 404

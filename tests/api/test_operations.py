@@ -120,7 +120,12 @@ def test_metadata_declares_what_is_there(fhir: Fhir) -> None:
     rest = statement["rest"][0]
     by_type = {r["type"]: r for r in rest["resource"]}
     assert len(by_type) == 146
-    assert {p["name"] for p in by_type["Patient"]["searchParam"]} >= {"_id", "identifier", "name", "birthdate"}
+    assert {p["name"] for p in by_type["Patient"]["searchParam"]} >= {
+        "_id",
+        "identifier",
+        "name",
+        "birthdate",
+    }
     for parameter in by_type["Patient"]["searchParam"]:
         if parameter["type"] in ("string", "token"):
             assert fhir.get(f"/Patient?{parameter['name']}=x").status_code == 200, parameter

@@ -16,13 +16,19 @@ FHIR_JSON = {"content-type": "application/fhir+json"}
 
 def fhirpath_patch(kind: str, path: str, **values: Any) -> dict[str, Any]:
     parts = [{"name": "type", "valueCode": kind}, {"name": "path", "valueString": path}]
-    parts += [{"name": name.partition("_")[0], f"value{name.partition('_')[2]}": value} for name, value in values.items()]
+    parts += [
+        {"name": name.partition("_")[0], f"value{name.partition('_')[2]}": value}
+        for name, value in values.items()
+    ]
     return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
 
 
 def test_json_patch_makes_the_next_version(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
-    patch = [{"op": "test", "path": "/name/0/family", "value": "Souza"}, {"op": "add", "path": "/active", "value": True}]
+    patch = [
+        {"op": "test", "path": "/name/0/family", "value": "Souza"},
+        {"op": "add", "path": "/active", "value": True},
+    ]
     response = fhir.patch(f"/Patient/{id}", json=patch, headers=JSON_PATCH)
     assert response.status_code == 200
     assert response.json()["active"] is True
@@ -32,7 +38,8 @@ def test_json_patch_makes_the_next_version(fhir: Fhir) -> None:
 def test_fhirpath_patch_makes_the_next_version(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
     response = fhir.patch(
-        f"/Patient/{id}", json=fhirpath_patch("add", "Patient", name_String="birthDate", value_Date="1980-05-01"),
+        f"/Patient/{id}",
+        json=fhirpath_patch("add", "Patient", name_String="birthDate", value_Date="1980-05-01"),
         headers=FHIR_JSON,
     )
     assert response.status_code == 200, response.text
@@ -41,7 +48,10 @@ def test_fhirpath_patch_makes_the_next_version(fhir: Fhir) -> None:
 
 def test_a_patch_that_does_not_apply_changes_nothing(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
-    patch = [{"op": "add", "path": "/active", "value": True}, {"op": "test", "path": "/name/0/family", "value": "Lima"}]
+    patch = [
+        {"op": "add", "path": "/active", "value": True},
+        {"op": "test", "path": "/name/0/family", "value": "Lima"},
+    ]
     assert fhir.patch(f"/Patient/{id}", json=patch, headers=JSON_PATCH).status_code in (400, 422)
     assert "active" not in fhir.get(f"/Patient/{id}").json()
 
@@ -59,14 +69,22 @@ def test_a_patch_to_something_invalid_is_refused(fhir: Fhir) -> None:
 
 def test_patch_refuses_what_is_not_there_and_other_media(fhir: Fhir) -> None:
     patch = [{"op": "add", "path": "/active", "value": True}]
-    assert_outcome(fhir.patch("/Patient/nobody", json=patch, headers=JSON_PATCH), 404, "not-found", "resource-unknown")
+    assert_outcome(
+        fhir.patch("/Patient/nobody", json=patch, headers=JSON_PATCH), 404, "not-found", "resource-unknown"
+    )
     id = fhir.made(a_patient())["id"]
     stale = JSON_PATCH | {"if-match": 'W/"5"'}
-    assert_outcome(fhir.patch(f"/Patient/{id}", json=patch, headers=stale), 412, "conflict", "version-mismatch")
+    assert_outcome(
+        fhir.patch(f"/Patient/{id}", json=patch, headers=stale), 412, "conflict", "version-mismatch"
+    )
     text = {"content-type": "text/plain"}
-    assert_outcome(fhir.patch(f"/Patient/{id}", json=patch, headers=text), 415, "not-supported", "media-type-unknown")
+    assert_outcome(
+        fhir.patch(f"/Patient/{id}", json=patch, headers=text), 415, "not-supported", "media-type-unknown"
+    )
     fhir.delete(f"/Patient/{id}")
-    assert_outcome(fhir.patch(f"/Patient/{id}", json=patch, headers=JSON_PATCH), 410, "deleted", "resource-deleted")
+    assert_outcome(
+        fhir.patch(f"/Patient/{id}", json=patch, headers=JSON_PATCH), 410, "deleted", "resource-deleted"
+    )
 
 
 def test_parallel_patches_lose_no_change(fhir: Fhir) -> None:
@@ -74,7 +92,9 @@ def test_parallel_patches_lose_no_change(fhir: Fhir) -> None:
 
     def add(number: int) -> int:
         patch = [{"op": "add", "path": "/telecom/-", "value": {"system": "phone", "value": str(number)}}]
-        return httpx.patch(f"{fhir.base_url}Patient/{id}", json=patch, headers=JSON_PATCH, timeout=60).status_code
+        return httpx.patch(
+            f"{fhir.base_url}Patient/{id}", json=patch, headers=JSON_PATCH, timeout=60
+        ).status_code
 
     with ThreadPoolExecutor(10) as pool:
         statuses = list(pool.map(add, range(1, 31)))

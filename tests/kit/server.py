@@ -42,12 +42,16 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until /readyz says so."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FHIRSERVER_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("FHIRSERVER_")
+        }
         environment |= {f"FHIRSERVER_{name.upper()}": value for name, value in self.settings.items()}
         command = [sys.executable, "-m", "fhirserver", "serve", "--no-demo"]
         command += ["--port", str(self.port), "--data-dir", str(self.data_dir)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -39,16 +39,25 @@ def test_at_most_the_limit_is_found(corpus: Corpus) -> None:
 def test_what_the_agent_may_not_see_is_no_match(corpus: Corpus) -> None:
     nobody = Permission(Agent("x"), "test", restrictions={"Patient": Equals("identifier", ("s|0",))})
     assert corpus.run(find(corpus, "Patient?identifier=s|1", permission=nobody)) == []
-    assert corpus.run(find(corpus, "Patient", permission=Permission(Agent("x"), "t", denied=frozenset(["Patient"])))) == []
+    assert (
+        corpus.run(
+            find(corpus, "Patient", permission=Permission(Agent("x"), "t", denied=frozenset(["Patient"])))
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("keys", [2000, 0])
-def test_a_transaction_sees_its_own_writes(corpus: Corpus, keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_sees_its_own_writes(
+    corpus: Corpus, keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(resolve, "MOST_KEYS", keys)
 
     async def work() -> tuple[list[str], list[str], int]:
         async with corpus.client.start_session() as session, await session.start_transaction():
-            document = await corpus.database["Patient"].find_one({"_id": "default/Patient/p8"}, session=session)
+            document = await corpus.database["Patient"].find_one(
+                {"_id": "default/Patient/p8"}, session=session
+            )
             document |= {"_id": "default/Patient/new", "ix": {"identifier": ["s|new"]}}
             await corpus.database["Patient"].insert_one(document, session=session)
             chained = "Patient?_has:Observation:patient:status=final"
