@@ -79,16 +79,30 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Who asks.
+    """Who asks, as far as the credentials say.
 
-    `name`: stable name for logs and audit. `client`: client id, if any. `user`: fhirUser reference. `scopes`: resource
-    type (or "*") -> letters out of "cruds"; None in open mode, where nothing was asked for.
+    `name`: stable name for logs and audit. `client`: client id. `user`: stable id of the user (the token's sub), None
+    for a backend service. `fhir_user`: relative reference of the user's own resource, "Practitioner/42". `roles`: codes
+    such as "practitioner", "reception". `scopes`: resource type (or "*") -> letters out of "cruds"; None in open mode,
+    where nothing was asked for. `patient`: id of the patient in the launch context. `acts_for`: ids of the patients that
+    a patient or related person acts for. `grant`: id of the grant behind the token. `policy`: what an AuditEvent says of
+    the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one). `address`: of the peer.
+    `purpose`, `reason`: purpose of use that the request claims (v3-ActReason code), and the words given for it.
     """
 
     name: str
     client: str | None = None
     user: str | None = None
+    fhir_user: str | None = None
+    roles: frozenset[str] = frozenset()
     scopes: Mapping[str, frozenset[str]] | None = None
+    patient: str | None = None
+    acts_for: frozenset[str] = frozenset()
+    grant: str | None = None
+    policy: str | None = None
+    address: str | None = None
+    purpose: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

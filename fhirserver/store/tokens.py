@@ -13,11 +13,23 @@ TOKENS = "access_tokens"
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """One token. `digest`: SHA-256, hex. `scope`: SMART scopes. `expires`: seconds since 1970."""
+    """One access token that stands.
+
+    `digest`: SHA-256, hex. `scope`: SMART scopes. `expires`: seconds since 1970. `client`, `user`, `fhir_user`, `roles`,
+    `patient`, `acts_for`, `grant`: as in context.Agent. `audience`: the FHIR base it was issued for.
+    """
 
     digest: str
     scope: str
     expires: float
+    client: str | None = None
+    user: str | None = None
+    fhir_user: str | None = None
+    roles: frozenset[str] = frozenset()
+    patient: str | None = None
+    acts_for: frozenset[str] = frozenset()
+    grant: str | None = None
+    audience: str | None = None
 
 
 class Tokens:
