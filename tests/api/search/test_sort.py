@@ -71,8 +71,15 @@ def test_pages_of_one_hold_the_same_order(people: Catalogue, sort: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sort", "code"), [("nonsense", "parameter-unknown"), ("", "sort-empty"), ("$where", "parameter-unknown"), ("near", "parameter-unknown"), ("_text", "sort-unsupported")]
-)  # fmt: skip
+    ("sort", "code"),
+    [
+        ("nonsense", "parameter-unknown"),
+        ("", "sort-empty"),
+        ("$where", "parameter-unknown"),
+        ("near", "parameter-unknown"),
+        ("_text", "sort-unsupported"),
+    ],
+)
 def test_a_sort_is_refused(people: Catalogue, sort: str, code: str) -> None:
     assert people.refused("Patient", ("_sort", sort)) == code
 
