@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -284,7 +284,7 @@ class Front:
         self.fhir = fhir
         self.site: Asgi = fhir
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         path: str = scope.get("path", "")
         if path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
@@ -306,7 +306,7 @@ class Served:
         self._settings = settings
         self._application: Application | None = None
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Serve a request, or the lifespan of the process."""
         if scope["type"] == "http" and self._application is not None:
             await self._application.asgi(scope, receive, send)
