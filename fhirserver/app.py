@@ -141,7 +141,8 @@ async def lay(settings: Settings) -> Foundation:
     if settings.mongodb_uri is None:
         raise CannotStart("No MongoDB is configured; `fhirserver serve` starts the embedded one.")
     metrics = Metrics(settings.metrics_dir)
-    client = connect(settings.mongodb_uri.get_secret_value(), on_pool=metrics.on_pool)
+    uri = settings.mongodb_uri.get_secret_value()
+    client = connect(uri, on_pool=metrics.on_pool, on_state=metrics.on_mongod)
     await check(client)
     database = client[settings.database]
     await migrate(database)
