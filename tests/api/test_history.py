@@ -68,3 +68,13 @@ def test_history_refuses_what_it_does_not_know(fhir: Fhir) -> None:
     assert_outcome(fhir.get("/Patient/_history?_count=x"), 400, "invalid", "count-invalid")
     assert fhir.get("/Patient/_history?_since=yesterday").status_code == 400
     assert fhir.get("/Patient/_history?_cursor=forged").status_code == 400
+
+
+def test_history_tells_creations_from_updates(fhir: Fhir) -> None:
+    id = fhir.made(a_patient())["id"]
+    fhir.update(a_patient(id=id, active=True))
+    fhir.delete(f"/Patient/{id}")
+    fhir.update(a_patient(id=id))
+    entries = fhir.get(f"/Patient/{id}/_history").json()["entry"]
+    told = [(e["request"]["method"], e["response"]["status"]) for e in entries]
+    assert told == [("PUT", "201"), ("DELETE", "204"), ("PUT", "200"), ("POST", "201")]
