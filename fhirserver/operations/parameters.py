@@ -145,7 +145,7 @@ def _typed(line: Parameter, given: Any) -> Any:
     value = given.value if isinstance(given, _Value) else given
     element = given.element if isinstance(given, _Value) else None
     if line.kind in _TEXTS:
-        if isinstance(value, str) and value:
+        if isinstance(value, str) and (value or (line.kind == "string" and element is None)):
             return value
     elif line.kind == "boolean":
         if isinstance(value, bool) or (element is None and value in _BOOLEANS):

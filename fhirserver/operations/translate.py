@@ -46,12 +46,12 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
     Raises NotFound where the map that is named is unknown.
     """
     given = read_parameters(interaction, services, PARAMETERS)
-    maps = await _maps(interaction, permission, services, given)
-    reverse = given.flag("reverse")
     codes = asked(given, given.text("system"))
     if any(one.system is None for one in codes):
         raise BadRequest("A code to translate comes with its system.", code="parameter-missing")
+    reverse = given.flag("reverse")
     dependencies = tuple(_dependency(each) for each in given.all("dependency"))
+    maps = await _maps(interaction, permission, services, given)
     matches: list[Match] = []
     for one in codes:
         wanted = Wanted(one.system, one.code, given.text("targetsystem"), reverse, dependencies)
