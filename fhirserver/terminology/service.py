@@ -122,9 +122,11 @@ class Terminology:
         found = self.shipped.value_sets(url)
         if self.source is not None:
             found += await self.source.value_sets(url)
-        chosen = choose(found, version)
-        if chosen is not None:
-            return chosen.build()
+        if found:
+            chosen = choose(found, version)
+            return None if chosen is None else chosen.build()
+        if self.whole(url) is None:  # perhaps the value set of a system that came since the last look
+            await self.refresh()
         return implicit(url, version, self.whole(url))
 
     async def value_set_at(self, id: str) -> ValueSet | None:
@@ -204,13 +206,14 @@ class _InMemory:
     def value_set(self, canonical: str) -> ValueSet:
         url, version = split_canonical(canonical)
         shipped, stored = self.terminology.shipped, self.terminology.stored
-        chosen = choose([*shipped.value_sets(url), *stored.value_sets.get(url, ())], version)
+        candidates = [*shipped.value_sets(url), *stored.value_sets.get(url, ())]
+        chosen = choose(candidates, version)
         try:
-            found = (
-                chosen.build() if chosen is not None else implicit(url, version, self.terminology.whole(url))
-            )
+            found = None if chosen is None else chosen.build()
         except OutcomeError:
             raise Unknown("value-set-invalid") from None
+        if not candidates:
+            found = implicit(url, version, self.terminology.whole(url))
         if found is None:
             raise Unknown("too-large" if url in stored.left_out else "value-set-unknown")
         return found
