@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fhirserver.context import Interaction, JsonObject, Permission, Result
 from fhirserver.operations.parameters import Given, Parameter, read_parameters
 from fhirserver.operations.terms import value_set_of
+from fhirserver.outcome import BadRequest
 from fhirserver.store.documents import instant
 from fhirserver.terminology.canonical import split_canonical
 from fhirserver.terminology.concepts import Designation, words_of
@@ -50,6 +51,7 @@ PARAMETERS = (
     Parameter("check-system-version", "canonical", repeats=True),
     Parameter("force-system-version", "canonical", repeats=True),
 )
+_MOST_WORDS = 20
 _ECHOED = {"boolean": "valueBoolean", "integer": "valueInteger", "code": "valueCode", "string": "valueString"}
 _HEAD = ("url", "version", "name", "title", "status", "experimental", "date", "publisher", "copyright")
 
@@ -72,8 +74,11 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
 
 
 def _options(given: Given, services: Services) -> Options:
+    words = words_of(given.text("filter") or "")
+    if len(words) > _MOST_WORDS:
+        raise BadRequest(f"filter has at most {_MOST_WORDS} words.", code="parameter-value")
     return Options(
-        words=tuple(words_of(given.text("filter") or "")),
+        words=tuple(words),
         offset=given.one("offset") or 0,
         count=given.one("count"),
         active=given.flag("activeOnly"),

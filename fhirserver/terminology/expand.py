@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from fhirserver.outcome import TooCostly, Unprocessable
 from fhirserver.terminology.canonical import split_canonical
 from fhirserver.terminology.concepts import Concept, Designation, SystemInfo
-from fhirserver.terminology.decide import DEEPEST
 from fhirserver.terminology.service import Terminology
 from fhirserver.terminology.systems import Branch, Selection, System, has_words
-from fhirserver.terminology.valuesets import Include, Listed, ValueSet
+from fhirserver.terminology.valuesets import MOST_PARTS, Include, Listed, ValueSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ async def expand(terminology: Terminology, value_set: ValueSet, options: Options
     single = await work.single(value_set)
     if single is not None:
         return await _paged(single, options)
-    entries = list((await work.all_of(value_set, 0)).values())
+    entries = list((await work.all_of(value_set)).values())
     if options.words:
         entries = [e for e in entries if has_words(e.concept.code, _texts(e), options.words)]
     end = None if options.count is None else options.offset + options.count
@@ -150,11 +149,15 @@ def too_large(most: int) -> TooCostly:
 
 @dataclass(slots=True)
 class _Work:
-    """One expansion under way. `used`: canonical -> the systems that it was made from."""
+    """One expansion under way. `used`: canonical -> the systems that it was made from.
+
+    `imported`: canonical -> the codes of an imported value set, None while they are looked for.
+    """
 
     terminology: Terminology
     options: Options
     used: dict[str, SystemInfo] = field(default_factory=dict)
+    imported: dict[str, dict[tuple[str, str], Entry] | None] = field(default_factory=dict)
 
     async def single(self, value_set: ValueSet) -> _Single | None:
         """The value set as one selection, None where it is more than that."""
@@ -192,20 +195,16 @@ class _Work:
         self.used[found.info.canonical] = found.info
         return found
 
-    async def all_of(self, value_set: ValueSet, depth: int) -> dict[tuple[str, str], Entry]:
+    async def all_of(self, value_set: ValueSet) -> dict[tuple[str, str], Entry]:
         """All its codes by (system, code), in order."""
-        if depth > DEEPEST:
-            raise Unprocessable(
-                "The value set imports itself, or others more than 16 levels deep.", code="value-set-circular"
-            )
         found: dict[tuple[str, str], Entry] = {}
         for part in value_set.includes:
-            for key, entry in (await self._part(part, depth)).items():
+            for key, entry in (await self._part(part)).items():
                 found.setdefault(key, entry)
             if len(found) > self.options.most:
                 raise too_large(self.options.most)
         for part in value_set.excludes:
-            for key in await self._part(part, depth, among=found):
+            for key in await self._part(part, among=found):
                 found.pop(key, None)
         active = self.options.active or value_set.inactive is False
         return {
@@ -217,18 +216,11 @@ class _Work:
         }
 
     async def _part(
-        self, part: Include, depth: int, among: Mapping[tuple[str, str], Entry] | None = None
+        self, part: Include, among: Mapping[tuple[str, str], Entry] | None = None
     ) -> dict[tuple[str, str], Entry]:
         """The codes of an include or exclude. `among`: only those are of interest."""
         for canonical in part.value_sets:
-            imported = await self.terminology.value_set(canonical)
-            if imported is None:
-                raise Unprocessable(
-                    "The value set imports another one that this server does not have.",
-                    code="value-set-unknown",
-                    expression="ValueSet.compose.include.valueSet",
-                )
-            inside = await self.all_of(imported, depth + 1)
+            inside = await self._imported(canonical)
             among = inside if among is None else {k: v for k, v in among.items() if k in inside}
         if part.system is None:
             return dict(among or {})
@@ -245,6 +237,27 @@ class _Work:
         if len(found.concepts) > self.options.most:
             raise too_large(self.options.most)
         return {(part.system, c.code): Entry(part.system, system.info.version, c) for c in found.concepts}
+
+    async def _imported(self, canonical: str) -> dict[tuple[str, str], Entry]:
+        """The codes of an imported value set."""
+        if canonical not in self.imported:
+            if len(self.imported) >= MOST_PARTS:
+                raise TooCostly(
+                    f"The value set imports more than {MOST_PARTS} others.", code="expansion-too-large"
+                )
+            found = await self.terminology.value_set(canonical)
+            if found is None:
+                raise Unprocessable(
+                    "The value set imports another one that this server does not have.",
+                    code="value-set-unknown",
+                    expression="ValueSet.compose.include.valueSet",
+                )
+            self.imported[canonical] = None
+            self.imported[canonical] = await self.all_of(found)
+        inside = self.imported[canonical]
+        if inside is None:
+            raise Unprocessable("The value set imports itself.", code="value-set-circular")
+        return inside
 
     async def _listed(
         self, part: Include, url: str, within: frozenset[str] | None
