@@ -10,33 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fhirserver.outcome import TooCostly, Unprocessable
-from fhirserver.terminology.canonical import split_canonical
 from fhirserver.terminology.concepts import Concept, Designation, SystemInfo
 from fhirserver.terminology.service import Terminology
 from fhirserver.terminology.systems import Branch, Selection, System, has_words
 from fhirserver.terminology.valuesets import MOST_PARTS, Include, Listed, ValueSet
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """Which version of a system to use: `forced` over what the value set says, `default` where it says nothing.
-
-    `checked`: a value set that says another one is refused. Each maps a system's url to a version.
-    """
-
-    default: Mapping[str, str] = field(default_factory=dict)
-    checked: Mapping[str, str] = field(default_factory=dict)
-    forced: Mapping[str, str] = field(default_factory=dict)
-
-    def of(self, system: str, version: str | None) -> str | None:
-        """The version to use where a value set says `version`. Raises Unprocessable."""
-        checked = self.checked.get(system)
-        if checked is not None and version not in (None, checked):
-            raise Unprocessable(
-                "The value set names another version of a code system than check-system-version allows.",
-                code="system-version-mismatch",
-            )
-        return self.forced.get(system) or version or checked or self.default.get(system)
+from fhirserver.terminology.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,45 +265,3 @@ def unknown_system(url: str) -> Unprocessable:
         code="code-system-unknown",
         expression="ValueSet.compose.include.system",
     )
-
-
-@dataclass(slots=True)
-class Node:
-    """An entry and what is right below it."""
-
-    entry: Entry
-    below: list[Node] = field(default_factory=list)
-
-
-def nest(entries: Sequence[Entry]) -> list[Node]:
-    """The entries as trees: each below the first of its parents that is among them, else its nearest ancestor."""
-    nodes = {(e.system, e.concept.code): Node(e) for e in entries}
-    roots: list[Node] = []
-    for (system, code), node in nodes.items():
-        above = _above(system, node.entry.concept, nodes)
-        if above is None or code in above.entry.concept.ancestors:  # a cycle is cut where it closes
-            roots.append(node)
-        else:
-            above.below.append(node)
-    return roots
-
-
-def _above(system: str, concept: Concept, nodes: Mapping[tuple[str, str], Node]) -> Node | None:
-    for parent in concept.parents:
-        if (system, parent) in nodes:
-            return nodes[system, parent]
-    inside = [nodes[system, code] for code in sorted(concept.ancestors) if (system, code) in nodes]
-    return max(inside, key=lambda node: len(node.entry.concept.ancestors), default=None)
-
-
-def canonical_pairs(texts: Iterable[str]) -> dict[str, str]:
-    """`url|version` texts as url -> version. Raises Unprocessable for one without a version."""
-    pairs = {}
-    for text in texts:
-        url, version = split_canonical(text)
-        if version is None:
-            raise Unprocessable(
-                "A code system is named with its version, as url|version.", code="version-missing"
-            )
-        pairs[url] = version
-    return pairs

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from fhirserver.outcome import TooCostly
 from fhirserver.terminology.concepts import Concept, folded
 from fhirserver.terminology.decide import Hit, Unknown, decide
-from fhirserver.terminology.expand import Versions
 from fhirserver.terminology.service import Terminology
 from fhirserver.terminology.systems import Fetched, Pointwise, System
 from fhirserver.terminology.valuesets import MOST_PARTS, Include, ValueSet
+from fhirserver.terminology.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
