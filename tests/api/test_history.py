@@ -65,7 +65,7 @@ def test_history_refuses_what_it_does_not_know(fhir: Fhir) -> None:
     assert_outcome(fhir.get("/Patient/never/_history"), 404, "not-found", "resource-unknown")
     assert_outcome(fhir.get("/Patient/_history?_sort=x"), 400, "not-supported", "parameter-unknown")
     assert fhir.get("/Patient/_history?_sort=x", headers={"prefer": "handling=lenient"}).status_code == 200
-    assert_outcome(fhir.get("/Patient/_history?_count=x"), 400, "invalid", "count-invalid")
+    assert_outcome(fhir.get("/Patient/_history?_count=x"), 400, "invalid", "parameter-value")
     assert fhir.get("/Patient/_history?_since=yesterday").status_code == 400
     assert fhir.get("/Patient/_history?_cursor=forged").status_code == 400
 
