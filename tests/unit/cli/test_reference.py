@@ -28,7 +28,7 @@ GENERIC = {
     "engine/bundle:run_transaction",  # an error of an entry, told as one of the Bundle
     "r4/jsonpatch:apply_json_patch",
     "r4/jsontext:_bad_request", "r4/jsontext:parse_json", "r4/xmltext:_bad",
-    "store/client:unavailable", "store/includes:_say",
+    "store/includes:_say",
     "validation/elements:_broken", "validation/validator:_invariant",  # invariant-<key>
     "validation/primitives:check", "validation/problems:issue", "validation/problems:structure",
     "validation/problems:unsafe", "validation/problems:wrong_value",
