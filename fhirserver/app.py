@@ -246,6 +246,8 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
     """Take up changes of the clinic's terminology and search parameters, also those that other workers received."""
     settings = base.settings
     database = base.client[settings.database]
+    await asyncio.sleep(FOLLOW_SECONDS)
+    await asyncio.to_thread(base.terminology.warm)
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
         try:

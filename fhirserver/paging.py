@@ -62,7 +62,7 @@ def parse_count(text: str | None, limits: Limits) -> int:
     if text is None:
         return limits.count_default
     if not (text.isascii() and text.isdigit()):
-        raise BadRequest("_count is a whole number, 0 or more.", code="count-invalid")
+        raise BadRequest("_count is a whole number, 0 or more.", code="parameter-value")
     return min(int(text[:9]), limits.count_max)
 
 

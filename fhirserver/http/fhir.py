@@ -1,7 +1,7 @@
 """The FHIR API as one ASGI application: read the request, run the Exchange, render, send.
 
 It stands in front of FastAPI instead of inside it: every path below the FHIR base has one shape-driven route, and a
-router that matches 20 patterns per request would cost more than the read itself (docs/decisions/0007).
+router that matches 20 patterns per request would cost more than the read itself (docs/decisions/0007-the-fhir-api-in-front-of-fastapi.md).
 """
 
 from __future__ import annotations

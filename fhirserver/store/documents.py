@@ -89,7 +89,7 @@ def is_type(type: str) -> bool:
 def check_id(id: str) -> None:
     """Raises BadRequest for an id that R4 does not allow."""
     if not is_id(id):
-        raise BadRequest("An id has 1 to 64 characters out of A-Z a-z 0-9 - and '.'.", code="invalid-id")
+        raise BadRequest("An id has 1 to 64 characters out of A-Z a-z 0-9 - and '.'.", code="id-malformed")
 
 
 def key_of(tenant: str, type: str, id: str) -> str:

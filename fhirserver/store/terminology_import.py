@@ -146,4 +146,4 @@ class Imports:
 
     async def _drop(self, set_id: str) -> None:
         with translated():
-            await self._concepts.delete_many({"s": set_id})
+            await self._database[CONCEPTS].delete_many({"s": set_id})

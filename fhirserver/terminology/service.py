@@ -20,6 +20,7 @@ from fhirserver.terminology.grammars import GRAMMARS
 from fhirserver.terminology.membership import Membership, Verdict
 from fhirserver.terminology.shipped import Shipped
 from fhirserver.terminology.systems import MemorySystem, Pointwise, System
+from fhirserver.terminology.ucum import URL as UCUM
 from fhirserver.terminology.valuesets import Include, ValueSet, whole_system
 
 _REMEMBERED = 20_000
@@ -83,6 +84,12 @@ class Terminology:
         """Terminology without a database: what ships with the server."""
         return cls(Shipped())
 
+    def warm(self) -> None:
+        """Read what would make the first question wait: the shipped files and the grammar of UCUM."""
+        self.shipped.value_set_urls()
+        self.shipped.concept_maps()
+        GRAMMARS[UCUM].get("mg")
+
     async def refresh(self) -> bool:
         """Take up what was stored, imported or deleted meanwhile, by any worker. True where something was."""
         new = None if self.source is None else await self.source.snapshot(self.stored.stamp)
@@ -122,9 +129,11 @@ class Terminology:
         found = self.shipped.value_sets(url)
         if self.source is not None:
             found += await self.source.value_sets(url)
-        chosen = choose(found, version)
-        if chosen is not None:
-            return chosen.build()
+        if found:
+            chosen = choose(found, version)
+            return None if chosen is None else chosen.build()
+        if self.whole(url) is None:  # perhaps the value set of a system that came since the last look
+            await self.refresh()
         return implicit(url, version, self.whole(url))
 
     async def value_set_at(self, id: str) -> ValueSet | None:
@@ -204,13 +213,14 @@ class _InMemory:
     def value_set(self, canonical: str) -> ValueSet:
         url, version = split_canonical(canonical)
         shipped, stored = self.terminology.shipped, self.terminology.stored
-        chosen = choose([*shipped.value_sets(url), *stored.value_sets.get(url, ())], version)
+        candidates = [*shipped.value_sets(url), *stored.value_sets.get(url, ())]
+        chosen = choose(candidates, version)
         try:
-            found = (
-                chosen.build() if chosen is not None else implicit(url, version, self.terminology.whole(url))
-            )
+            found = None if chosen is None else chosen.build()
         except OutcomeError:
             raise Unknown("value-set-invalid") from None
+        if not candidates:
+            found = implicit(url, version, self.terminology.whole(url))
         if found is None:
             raise Unknown("too-large" if url in stored.left_out else "value-set-unknown")
         return found

@@ -15,6 +15,7 @@ from tests.kit.server import Server
 FHIR_JSON = {"content-type": "application/fhir+json"}
 
 
+@pytest.mark.verifies("http-mime-1")
 @pytest.mark.parametrize(
     ("accept", "query", "answered"),
     [
@@ -36,6 +37,7 @@ def test_the_format_is_the_one_asked_for(fhir: Fhir, accept: str, query: str, an
     assert response.headers["content-type"].split(";")[0] == answered
 
 
+@pytest.mark.verifies("http-mime-2")
 @pytest.mark.parametrize(
     ("accept", "query"),
     [
@@ -51,6 +53,7 @@ def test_other_formats_are_not_acceptable(fhir: Fhir, accept: str, query: str) -
     )
 
 
+@pytest.mark.verifies("http-mime-2")
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/fhir+json; charset=utf-16", "image/png", ""]
 )

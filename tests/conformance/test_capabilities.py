@@ -71,6 +71,7 @@ def test_every_type_of_r4_is_there(rest: dict[str, Any]) -> None:
     assert len(types()) == 146
 
 
+@pytest.mark.verifies("http-capabilities-2")
 @pytest.mark.parametrize("number", range(SHARDS))
 def test_every_declared_parameter_and_include_is_searched(
     fhir: Fhir, rest: dict[str, Any], number: int
@@ -116,6 +117,7 @@ def samples() -> dict[str, dict[str, Any]]:
     return {type: {k: v for k, v in body.items() if k != "id"} for type, body in found.items()}
 
 
+@pytest.mark.verifies("http-capabilities-2", "http-delete-1")
 @pytest.mark.parametrize("number", range(SHARDS))
 def test_every_declared_interaction_works(fhir: Fhir, rest: dict[str, Any], number: int) -> None:
     for resource in declared(rest, number):

@@ -91,6 +91,7 @@ def test_nearly_all_files_of_the_package_are_examples_that_can_be_stored() -> No
     assert len({type for type, _ in examples()}) >= 135
 
 
+@pytest.mark.verifies("json-1")
 @pytest.mark.parametrize("number", range(SHARDS))
 def test_examples_come_back_unchanged(fhir: Fhir, number: int) -> None:
     for chunk in chunks(shard(number)):
@@ -135,6 +136,7 @@ def test_examples_go_and_come_as_xml(fhir: Fhir, number: int) -> None:
             assert same(without_own(resource), without_own(entry["resource"])), resource["id"]
 
 
+@pytest.mark.verifies("json-2")
 @pytest.mark.parametrize(
     "text", ["1.00", "100", "0.10", "1e2", "1.5E+3", "-0.0", "123456789012345678901234567890.123456789", "0.000000000000000000001"]
 )  # fmt: skip

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.kit.server import Server
@@ -82,6 +83,30 @@ def test_a_page_shows_what_happens(clinic: Server, page: str, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     outputs = [text for text in done.stdout.split("\n@@@\n") if text.strip()]
     assert [shape(text) for text in outputs] == [shape(text) for text in expected]
+
+
+RECIPE = re.compile(r"^\|[^|]*\| `([A-Z][^`]*)` \|$", re.MULTILINE)
+
+
+def test_every_recipe_of_search_is_answered(clinic: Server) -> None:
+    page = (ROOT / "docs" / "how-to" / "search.md").read_text(encoding="utf-8").replace("\\|", "\x00")
+    recipes = [text.replace("\x00", "|") for text in RECIPE.findall(page)]
+    assert len(recipes) > 20
+    found = 0
+    for recipe in recipes:
+        response = httpx.get(f"{clinic.fhir}/{recipe}", timeout=30)
+        assert response.status_code == 200, (recipe, response.text)
+        found += "entry" in response.json()
+    assert found > len(recipes) // 2
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 20
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} -> {target}"
 
 
 def test_another_output_would_be_noticed() -> None:

@@ -203,6 +203,7 @@ def test_documents_and_versions_are_printed_without_a_server() -> None:
     assert printed("version").startswith("fhirserver ")
 
 
+@pytest.mark.verifies("http-mime-3")
 def test_a_body_of_xml_or_gzip_goes_through_every_interaction(fhir: Fhir) -> None:
     xml = {"content-type": "application/fhir+xml", "accept": "application/fhir+xml"}
     patient = b'<Patient xmlns="http://hl7.org/fhir"><gender value="female"/></Patient>'

@@ -111,6 +111,7 @@ def test_h2_control_sound_xml_is_read(fhir: Fhir) -> None:
     assert response.json()["name"] == [{"family": "Araújo & <Filho>"}]
 
 
+@pytest.mark.verifies("json-3")
 @pytest.mark.parametrize(
     "body",
     [
@@ -125,6 +126,7 @@ def test_h3_a_key_given_twice(fhir: Fhir, body: str) -> None:
     assert_outcome(response, 400, "invalid", "json-duplicate-key")
 
 
+@pytest.mark.verifies("security-1")
 @pytest.mark.parametrize(
     "inner",
     [

@@ -39,6 +39,7 @@ def record(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-chain-1", "search-has-1")
 @pytest.mark.parametrize(
     ("type", "parameter", "value", "matches"),
     [

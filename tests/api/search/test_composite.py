@@ -36,6 +36,7 @@ def pressures(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-composite-1")
 @pytest.mark.parametrize(
     ("type", "parameter", "modifier", "value", "matches"),
     [

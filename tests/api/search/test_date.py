@@ -30,6 +30,7 @@ def dated(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-date-1")
 @pytest.mark.parametrize(
     ("parameter", "modifier", "value", "matches"),
     [
@@ -75,6 +76,7 @@ def test_an_interval_is_two_values(dated: Catalogue) -> None:
     )
 
 
+@pytest.mark.verifies("search-errors-1")
 @pytest.mark.parametrize(
     ("parameter", "modifier", "value", "code"),
     [

@@ -27,6 +27,7 @@ def web(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-include-1")
 @pytest.mark.parametrize(
     ("type", "includes", "included"),
     [

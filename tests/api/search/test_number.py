@@ -29,6 +29,7 @@ def risks(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-number-1")
 @pytest.mark.parametrize(
     ("parameter", "modifier", "value", "matches"),
     [
@@ -59,6 +60,7 @@ def test_a_number_matches(risks: Catalogue, parameter: str, modifier: str, value
     assert risks.found("RiskAssessment", (parameter + modifier, value)) == matches
 
 
+@pytest.mark.verifies("search-errors-1")
 @pytest.mark.parametrize(
     ("parameter", "modifier", "value", "code"),
     [

@@ -20,6 +20,7 @@ def many(fhir: Fhir, tag: str, count: int) -> set[str]:
     return {e["response"]["location"].partition("/_history")[0] for e in made["entry"]}
 
 
+@pytest.mark.verifies("http-paging-1")
 @pytest.mark.parametrize("sort", ["", "&_sort=birthdate", "&_sort=-_lastUpdated"])
 def test_all_pages_hold_everything_once_while_others_write(fhir: Fhir, sort: str) -> None:
     tag = unique("page")
@@ -52,6 +53,7 @@ def test_all_pages_hold_everything_once_while_others_write(fhir: Fhir, sort: str
     assert there <= set(found)
 
 
+@pytest.mark.verifies("http-paging-1")
 def test_a_page_knows_itself_and_the_next(fhir: Fhir) -> None:
     tag = unique("page")
     many(fhir, tag, 5)
@@ -81,6 +83,7 @@ def test_a_cursor_that_is_not_ours_is_refused(fhir: Fhir) -> None:
         assert_outcome(fhir.get(url), 400, "invalid", "cursor-invalid")
 
 
+@pytest.mark.verifies("search-count-1")
 def test_the_page_size_is_bounded(fhir: Fhir) -> None:
     assert fhir.get("/Patient?_count=1000000").status_code == 200
     for value in ("-1", "abc", "1.5", ""):

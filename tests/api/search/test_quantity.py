@@ -30,6 +30,7 @@ def measures(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-quantity-1")
 @pytest.mark.parametrize(
     ("type", "parameter", "modifier", "value", "matches"),
     [

@@ -46,6 +46,7 @@ def refs(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-reference-1")
 @pytest.mark.parametrize(
     ("type", "parameter", "modifier", "value", "matches"),
     [

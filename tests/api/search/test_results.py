@@ -33,6 +33,7 @@ def shown(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-summary-1")
 @pytest.mark.parametrize(
     ("summary", "has", "lacks"),
     [
@@ -60,6 +61,7 @@ def test_summary_count_is_the_number_alone(shown: Catalogue) -> None:
     assert "entry" not in body
 
 
+@pytest.mark.verifies("search-elements-1")
 def test_elements_are_those_asked_for_and_those_that_must_not_be_missed(shown: Catalogue) -> None:
     (ana,) = shown.entries("Patient", ("_id", "@ana"), ("_elements", "gender,birthDate"))
     assert set(ana) == {
@@ -76,6 +78,7 @@ def test_elements_are_those_asked_for_and_those_that_must_not_be_missed(shown: C
     assert shown.refused("Patient", ("_elements", "$where")) == "parameter-value"
 
 
+@pytest.mark.verifies("search-total-1")
 def test_total_is_given_where_it_is_asked_for(fhir: Fhir, shown: Catalogue) -> None:
     url = f"/Patient?_tag={SYSTEM}|res&_count=1"
     assert fhir.get(f"{url}&_total=accurate").json()["total"] == 2
@@ -84,6 +87,7 @@ def test_total_is_given_where_it_is_asked_for(fhir: Fhir, shown: Catalogue) -> N
     assert_outcome(fhir.get(f"{url}&_total=some"), 400, "invalid", "parameter-value")
 
 
+@pytest.mark.verifies("search-contained-1")
 @pytest.mark.parametrize(
     ("contained", "type", "matches"),
     [
@@ -102,6 +106,7 @@ def test_contained_resources_are_found_where_asked(
     assert " ".join(sorted(map(shown.short, resources))) == matches
 
 
+@pytest.mark.verifies("http-search-3")
 def test_several_types_are_searched_at_the_base(fhir: Fhir, shown: Catalogue) -> None:
     url = f"?_tag={SYSTEM}|res"
     assert len(fhir.ids(url)) == 5
@@ -114,6 +119,7 @@ def test_several_types_are_searched_at_the_base(fhir: Fhir, shown: Catalogue) ->
     assert_outcome(fhir.get("/Patient?_type=Patient"), 400, "invalid", "type-twice")
 
 
+@pytest.mark.verifies("http-search-1")
 def test_post_search_is_the_same_search(fhir: Fhir, shown: Catalogue) -> None:
     form = {"family": "alves", "_tag": f"{SYSTEM}|res"}
     for url in ("/Patient/_search", f"/Patient/{'res.ana'}/Patient/_search"):
@@ -126,6 +132,7 @@ def test_post_search_is_the_same_search(fhir: Fhir, shown: Catalogue) -> None:
     assert_outcome(response, 415, "not-supported", "media-type-unknown")
 
 
+@pytest.mark.verifies("http-prefer-2")
 def test_lenient_ignores_the_unknown_and_says_what(fhir: Fhir, shown: Catalogue) -> None:
     url = f"/Patient?_tag={SYSTEM}|res&shoe-size=44&_count=50"
     assert_outcome(fhir.get(url), 400, "not-supported", "parameter-unknown")

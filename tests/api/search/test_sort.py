@@ -40,6 +40,7 @@ def people(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-sort-1")
 @pytest.mark.parametrize(
     ("type", "sort", "order"),
     [

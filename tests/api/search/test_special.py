@@ -37,6 +37,7 @@ def things(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-special-1", "search-all-1", "search-text-1", "search-list-1", "search-filter-1")
 @pytest.mark.parametrize(
     ("type", "parameter", "modifier", "value", "matches"),
     [

@@ -26,6 +26,7 @@ def people(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-string-1")
 @pytest.mark.parametrize(
     ("parameter", "modifier", "value", "matches"),
     [

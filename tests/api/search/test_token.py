@@ -36,6 +36,7 @@ def codes(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-token-1")
 @pytest.mark.parametrize(
     ("type", "parameter", "modifier", "value", "matches"),
     [

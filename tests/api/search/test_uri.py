@@ -21,6 +21,7 @@ def urls(fhir: Fhir) -> Catalogue:
     )  # fmt: skip
 
 
+@pytest.mark.verifies("search-uri-1")
 @pytest.mark.parametrize(
     ("parameter", "modifier", "value", "matches"),
     [
