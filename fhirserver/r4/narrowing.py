@@ -13,7 +13,9 @@ from fhirserver.r4.profiletree import Node
 Json = dict[str, Any]
 FHIRPATH = "http://hl7.org/fhirpath/"
 STRENGTHS = ("example", "preferred", "extensible", "required")
-PLACE = frozenset({"id", "path", "sliceName", "base", "min", "max", "type", "constraint", "binding", "contentReference"})
+PLACE = frozenset(
+    {"id", "path", "sliceName", "base", "min", "max", "type", "constraint", "binding", "contentReference"}
+)
 SPECIALISED = {"Quantity": ("Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity")}
 
 
@@ -37,9 +39,9 @@ def narrow(node: Node, row: Json, root: Node) -> None:
 
 
 def _cardinality(node: Node, row: Json) -> None:
-    definition = node.definition
-    least = row.get("min", definition["min"])
-    most: str = row.get("max", definition["max"])
+    definition: Json = node.definition
+    least: int = row["min"] if "min" in row else definition["min"]
+    most: str = row["max"] if "max" in row else definition["max"]
     if most != "*" and not most.isdecimal():
         raise _refused("max is a number or *.", "profile-cardinality", ".max")
     if least < definition["min"]:
@@ -62,14 +64,15 @@ def _types(node: Node, row: Json) -> None:
             codes = ", ".join(t["code"] for t in node.types)
             raise _refused(f"{type_['code']} is no type of this element ({codes}).", "profile-types", ".type")
         kept.append(known | type_ if type_["code"] == known["code"] else type_)
-    if node.definition["type"] != kept:
-        if node.unfolded and len(kept) == 1 and kept[0].get("profile") != node.types[0].get("profile"):
-            node.unfolded = node.unfolded and bool(node.children)
-        node.definition["type"] = kept
+    node.definition["type"] = kept
 
 
 def _plain(type_: Json) -> Json:
-    return {name: type_[name] for name in ("code", "profile", "targetProfile", "aggregation", "versioning") if name in type_}
+    return {
+        name: type_[name]
+        for name in ("code", "profile", "targetProfile", "aggregation", "versioning")
+        if name in type_
+    }
 
 
 def _is_within(code: str, known: str) -> bool:

@@ -7,7 +7,7 @@ Sources: hl7.org/fhir/R4/profiling.html, hl7.org/fhir/R4/elementdefinition.html#
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhirserver.outcome import Unprocessable
@@ -179,7 +179,7 @@ class Differential:
             return
         elements = self._snapshots.elements
         codes = [type_["code"] for type_ in node.types]
-        profiles = node.types[0].get("profile", ()) if len(codes) == 1 else ()
+        profiles: Sequence[str] = node.types[0].get("profile", ()) if len(codes) == 1 else ()
         if len(profiles) == 1 and profiles[0].partition("|")[0].removeprefix(BASE) != codes[0]:
             origin = self._snapshots.tree(profiles[0])
             copy = origin.copy()
