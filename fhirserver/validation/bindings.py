@@ -17,7 +17,6 @@ import orjson
 
 from fhirserver.outcome import IssueCode
 from fhirserver.r4 import elements
-from fhirserver.terminology.membership import Membership, Verdict
 from fhirserver.validation.problems import Check, Problem, Problems, Scope, wrong_type
 
 TABLE = elements.TABLE.with_name("valuesets.json")
@@ -74,19 +73,6 @@ class ValueSets:
             ),
             words,
         )
-
-    def member(self, value_set: str, system: str | None, code: str, display: str | None = None) -> Membership:
-        """Whether a code is in one of these value sets; UNKNOWN for others. The part of a terminology that is built in."""
-        name = value_set.partition("|")[0].removeprefix(elements.VALUE_SETS)
-        found = self._table.get(name)
-        if found is not None:
-            codes = found.values() if system is None else (found.get(system, ()),)
-            return Membership(Verdict.YES if any(code in some for some in codes) else Verdict.NO)
-        if name in FORMS:
-            expected, form, _ = FORMS[name]
-            fits = system in (None, expected) and form.fullmatch(code) is not None
-            return Membership(Verdict.YES if fits else Verdict.NO)
-        return Membership(Verdict.UNKNOWN, "value-set-unknown")
 
 
 def concept_check(check: Check, matches: Callable[[Any], bool], words: str) -> Check:

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.elements import Elements
+from fhirserver.r4.fhirpath.evaluate import FhirPath
 from fhirserver.r4.profiletree import BASE, Node
 from fhirserver.terminology.membership import Memberships
 from fhirserver.validation.problems import Check, Scope
 from fhirserver.validation.references import target_check
 from fhirserver.validation.slicing import Sorter, make_sorter
 from fhirserver.validation.steps import (
-    Predicate,
     aggregated,
     all_of,
     choice_step,
@@ -36,20 +36,12 @@ from fhirserver.validation.values import binding_check, value_checks
 Json = dict[str, Any]
 
 
-class Expressions(Protocol):
-    """Makes predicates of FHIRPath invariants. `fhirserver.r4.fhirpath` offers one."""
-
-    def predicate(self, expression: str, type: str) -> Predicate:
-        """(value, resource around it) -> whether it holds. `type`: of the value. Raises OutcomeError."""
-        ...
-
-
 class Surroundings(Protocol):
     """What an overlay asks of the registry that it belongs to."""
 
     elements: Elements
     terminology: Memberships
-    expressions: Expressions | None
+    expressions: FhirPath
 
     def overlay(self, canonical: str, *, thorough: bool = False) -> Check | None:
         """The overlay of a profile; None where it adds nothing. Raises OutcomeError for one that cannot be."""
@@ -166,21 +158,20 @@ class Weaver:
 
     def _rules(self, node: Node, code: str) -> list[Check]:
         known = {rule["key"]: rule.get("expression") for rule in node.base.get("constraint", ())}
+        kind = node.definition["base"]["path"] if code in ("BackboneElement", "Element") else code
         checks: list[Check] = []
         for rule in node.definition.get("constraint", ()):
-            expression = rule.get("expression")
-            if rule["key"] in known and known[rule["key"]] == expression:
+            key, expression = rule["key"], rule.get("expression")
+            told = key in known and known[key] == expression
+            if told and not (self._thorough and rule.get("severity") == "warning"):
                 continue
             if not expression:
-                self.notes.append(f"Invariant {rule['key']} has no expression and is not checked.")
+                self.notes.append(f"Invariant {key} has no expression and is not checked.")
                 continue
             try:
-                if self._around.expressions is None:
-                    self.notes.append(f"Invariant {rule['key']} is not evaluated: {expression}")
-                else:
-                    checks.append(rule_check(rule, self._around.expressions.predicate(expression, code)))
+                checks.append(rule_check(rule, self._around.expressions.invariant(expression, kind)))
             except OutcomeError as error:
-                self.notes.append(f"Invariant {rule['key']} is not evaluated: {error.issues[0].text}")
+                self.notes.append(f"Invariant {key} is not evaluated: {error.issues[0].text}")
         return checks
 
     def _children(self, node: Node) -> list[Check]:

@@ -14,13 +14,16 @@ import orjson
 
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.elements import TABLE, Elements
+from fhirserver.r4.fhirpath.evaluate import FhirPath
+from fhirserver.r4.fhirpath.state import Environment
 from fhirserver.r4.profiletree import BASE, Node, flatten
 from fhirserver.r4.snapshot import Snapshots
-from fhirserver.terminology.membership import Memberships
-from fhirserver.validation.bindings import ValueSets
+from fhirserver.terminology import Memberships, Terminology, Verdict
 from fhirserver.validation.extensions import KnownExtension
-from fhirserver.validation.overlay import Expressions, Weaver
+from fhirserver.validation.narrative import check_div
+from fhirserver.validation.overlay import Weaver
 from fhirserver.validation.problems import Check, Problems, Scope, has_errors
+from fhirserver.validation.values import codings
 
 Json = dict[str, Any]
 R4_PROFILES = TABLE.with_name("profiles.json")
@@ -30,7 +33,7 @@ class Profiles:
     """A registry that does not change: a new set of definitions is a new registry.
 
     `elements`: the types of R4. `definitions`: StructureDefinitions of profiles by url. `terminology`: answers
-    bindings. `expressions`: compiles invariants; without it they are noted as not evaluated.
+    bindings.
     """
 
     def __init__(
@@ -38,11 +41,10 @@ class Profiles:
         elements: Elements,
         definitions: Mapping[str, Json],
         terminology: Memberships,
-        expressions: Expressions | None = None,
     ) -> None:
         self.elements = elements
         self.terminology = terminology
-        self.expressions = expressions
+        self.expressions = FhirPath(elements, Environment(self._member_of, self._conforms_to, _is_safe))
         self.definitions = definitions
         self._snapshots = Snapshots(elements, definitions)
         self._overlays: dict[tuple[str, bool], Check | None] = {}
@@ -58,14 +60,13 @@ class Profiles:
         *,
         elements: Elements | None = None,
         terminology: Memberships | None = None,
-        expressions: Expressions | None = None,
     ) -> Profiles:
         """R4's own profiles and those among `resources`; what is no profile is passed over."""
         definitions = dict(r4_profiles())
         for resource in resources:
             if is_profile(resource):
                 definitions[resource["url"]] = resource
-        return cls(elements or Elements.load(), definitions, terminology or ValueSets.load(), expressions)
+        return cls(elements or Elements.load(), definitions, terminology or Terminology.of_shipped())
 
     def knows(self, canonical: str) -> bool:
         """Whether the profile is known; a version after | must be that of the definition."""
@@ -147,6 +148,20 @@ class Profiles:
             self._extensions[url] = KnownExtension.of(definition or {}, self.overlay) if known else None
         return self._extensions[url]
 
+    def _member_of(self, value: Any, type: str, canonical: str) -> bool | None:
+        verdicts = [
+            self.terminology.member(canonical, system, code).verdict for system, code in codings(value)
+        ]
+        if Verdict.YES in verdicts:
+            return True
+        return None if Verdict.UNKNOWN in verdicts else False
+
+    def _conforms_to(self, value: Any, canonical: str) -> bool | None:
+        if not self.knows(canonical):
+            return None
+        scope = Scope({}, set(), resource=value, root=value)
+        return self.conforms_to_one((canonical,))(value, scope)
+
     @staticmethod
     def _apart(check: Check, value: Any, scope: Scope) -> Problems | None:
         outer, scope.resource = scope.resource, value
@@ -154,6 +169,10 @@ class Profiles:
             return check(value, scope)
         finally:
             scope.resource = outer
+
+
+def _is_safe(div: str) -> bool:
+    return check_div(div, Scope({}, set())) is None
 
 
 def is_profile(resource: Any) -> bool:

@@ -6,16 +6,16 @@ than the type allows is passed over here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhirserver.outcome import IssueCode, OutcomeError
+from fhirserver.r4.fhirpath.evaluate import Invariant
 from fhirserver.r4.profiletree import Node
 from fhirserver.validation.problems import LIMIT, Check, Problem, Problems, Scope, has_errors, within
 from fhirserver.validation.slicing import Sorter
 
 Json = dict[str, Any]
-Predicate = Callable[[Any, Any], bool]
 _NOTHING: Json = {}
 
 
@@ -93,27 +93,22 @@ def aggregated(allowed: frozenset[str]) -> Check:
     return check
 
 
-def rule_check(rule: Json, holds: Predicate) -> Check:
-    """An invariant; what an expression cannot decide counts as broken."""
-    human = rule.get("human", "An invariant of the profile does not hold").rstrip(".")
+def rule_check(rule: Json, holds: Invariant) -> Check:
+    """An invariant. An empty result counts as broken: it shall be true."""
+    key = rule["key"]
+    text = f"{rule.get('human', 'An invariant of the profile does not hold').rstrip('.')}. ({key})"
     severity = "error" if rule.get("severity") == "error" else "warning"
 
     def check(value: Any, scope: Scope) -> Problems | None:
         if not scope.sound:
             return None  # what the type refuses may keep an expression from making sense
         try:
-            if holds(value, scope.resource):
+            if holds(value, scope.resource, scope.root):
                 return None
-        except OutcomeError:
-            pass
-        return [
-            Problem(
-                f"invariant-{rule['key']}",
-                IssueCode.INVARIANT,
-                f"{human}. ({rule['key']})",
-                severity=severity,
-            )
-        ]
+        except OutcomeError as error:
+            words = f"Invariant {key} cannot be evaluated on this element: {error.issues[0].text}"
+            return [Problem("invariant-not-evaluated", IssueCode.PROCESSING, words, severity="warning")]
+        return [Problem(f"invariant-{key}", IssueCode.INVARIANT, text, severity=severity)]
 
     return check
 

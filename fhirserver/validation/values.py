@@ -92,7 +92,7 @@ def binding_check(binding: Json, terminology: Memberships) -> Check | None:
     }.get(strength or "", f"A code of {canonical} would be better here.")
 
     def check(value: Any, scope: Scope) -> Problems | None:
-        codings = list(_codings(value))
+        codings = list(codings(value))
         verdicts = [terminology.member(canonical, system, c).verdict for system, c in codings]
         if Verdict.YES in verdicts:
             return None
@@ -110,11 +110,11 @@ def is_member(binding: Json, terminology: Memberships) -> Test:
     """Whether a coded value is in the value set, for slices; what cannot be told is not."""
     canonical = binding["valueSet"]
     return lambda value: any(
-        terminology.member(canonical, system, code).verdict is Verdict.YES for system, code in _codings(value)
+        terminology.member(canonical, system, code).verdict is Verdict.YES for system, code in codings(value)
     )
 
 
-def _codings(value: Any) -> list[tuple[str | None, str]]:
+def codings(value: Any) -> list[tuple[str | None, str]]:
     """(system, code) of a code, Coding, CodeableConcept or Quantity."""
     if isinstance(value, str):
         return [(None, value)]
