@@ -92,14 +92,16 @@ def binding_check(binding: Json, terminology: Memberships) -> Check | None:
     }.get(strength or "", f"A code of {canonical} would be better here.")
 
     def check(value: Any, scope: Scope) -> Problems | None:
-        codings = list(codings(value))
-        verdicts = [terminology.member(canonical, system, c).verdict for system, c in codings]
+        if severity == "information" and not scope.thorough:
+            return None
+        coded = codings(value)
+        verdicts = [terminology.member(canonical, system, c).verdict for system, c in coded]
         if Verdict.YES in verdicts:
             return None
         if Verdict.UNKNOWN in verdicts:
             scope.cannot_tell(canonical)
             return None
-        if not codings and (severity != "error" or not isinstance(value, dict) or "extension" in value):
+        if not coded and (severity != "error" or not isinstance(value, dict) or "extension" in value):
             return None
         return [Problem(code, IssueCode.CODE_INVALID, words, severity=severity)]
 
