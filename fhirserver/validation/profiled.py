@@ -5,14 +5,16 @@ Source: hl7.org/fhir/R4/profiling.html#resources
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fhirserver.outcome import IssueCode, OutcomeError
+from fhirserver.outcome import Issue, IssueCode, OutcomeError
 from fhirserver.r4.profiletree import BASE
 from fhirserver.validation.extensions import ExtensionRules, placed
-from fhirserver.validation.problems import Check, Misplaced, Problem, Problems, Scope, has_errors
+from fhirserver.validation.mustsupport import left_out
+from fhirserver.validation.problems import LIMIT, Check, Misplaced, Problem, Problems, Scope, has_errors
 from fhirserver.validation.profiles import Profiles
 
 Json = dict[str, Any]
@@ -39,24 +41,30 @@ class Policy:
 
 
 class Asked(NamedTuple):
-    """What a validation is asked for. `profiles`: canonicals besides the policy's. `bundle`: fullUrl -> resource."""
+    """What a validation is asked for. `profiles`: canonicals besides the policy's. `bundle`: fullUrl -> resource.
+
+    `plain`: no profiles at all.
+    """
 
     conditional: bool = False
     thorough: bool = False
     profiles: tuple[str, ...] = ()
     bundle: Mapping[str, Any] | None = None
+    plain: bool = False
 
 
 class Profiled:
     """Checks resources against profiles after their type."""
 
     def __init__(self, profiles: Profiles, policy: Policy) -> None:
-        self._profiles = profiles
+        self.profiles = profiles
         self._policy = policy
         self.extensions = ExtensionRules(profiles.elements, profiles.extension, policy.unknown_modifier)
 
     def prepare(self, scope: Scope, type: str, resource: Json, asked: Asked) -> None:
         """Tell the checks of the type what they need to know of profiles."""
+        if asked.plain:
+            return
         scope.profiled = asked.thorough or bool(asked.profiles) or self._policy.of(type) != BASE_MODE
         scope.thorough = asked.thorough
         scope.root = scope.resource = resource
@@ -69,7 +77,7 @@ class Profiled:
         if not scope.profiled:
             return problems
         if problems is not None and any(isinstance(problem, Misplaced) for problem in problems):
-            problems = placed(problems, resource, self._profiles.elements)
+            problems = placed(problems, resource, self.profiles.elements)
         return self._more(type, resource, scope, problems, asked)
 
     def check_contained(self, resource: Json, scope: Scope, problems: Problems | None) -> Problems | None:
@@ -78,6 +86,22 @@ class Profiled:
         problems = self._more(resource["resourceType"], resource, scope, problems, ())
         scope.resource = outer
         return problems
+
+    def left_out(self, resource: Any, profiles: Sequence[str]) -> list[Issue]:
+        """The must-support elements that are not there, of `profiles` and of those that the resource claims."""
+        if not isinstance(resource, dict):
+            return []
+        meta = resource.get("meta")
+        claims = meta.get("profile") if isinstance(meta, dict) else None
+        found: list[Issue] = []
+        for canonical in dict.fromkeys((*profiles, *(claims if isinstance(claims, list) else ()))):
+            known = isinstance(canonical, str) and canonical.partition("|")[0] in self.profiles.definitions
+            if known and self.profiles.type_of(canonical) == resource.get("resourceType"):
+                with suppress(OutcomeError):  # a profile that cannot be used is reported by the validation
+                    found += left_out(
+                        self.profiles.tree(canonical), resource, self.profiles.elements, canonical
+                    )
+        return found[:LIMIT]
 
     def _more(
         self, type: str, resource: Json, scope: Scope, problems: Problems | None, asked: tuple[str, ...]
@@ -107,7 +131,7 @@ class Profiled:
 
     def _claimed(self, canonical: str, index: int, type: str, resource: Json, scope: Scope) -> Problems:
         place = [f"[{index}]", ".profile", ".meta"]
-        if not self._profiles.knows(canonical):
+        if not self.profiles.knows(canonical):
             text = "This profile is not known here, so the resource is not checked against it."
             severity = self._policy.unknown_profile
             return [Problem("unknown-profile", IssueCode.NOT_FOUND, text, place, severity)]
@@ -119,7 +143,7 @@ class Profiled:
 
     def _one(self, canonical: str, type: str, resource: Json, scope: Scope) -> Problems:
         """The problems with one profile that is known."""
-        profiles = self._profiles
+        profiles = self.profiles
         expected = profiles.type_of(canonical)
         if expected not in (type, "Resource", "DomainResource"):
             text = f"This is a profile of {expected}; the resource is a {type}."
@@ -142,7 +166,7 @@ class Profiled:
 
     def _type_itself(self, type: str, resource: Json, scope: Scope) -> Problems:
         """What could be better by the type's own weaker bindings, and what cannot be told."""
-        found = self._run(self._profiles.overlay(BASE + type, thorough=True), resource, scope)
+        found = self._run(self.profiles.overlay(BASE + type, thorough=True), resource, scope)
         if scope.unknown:
             names = ", ".join(sorted(scope.unknown)[:20])
             text = f"Whether codes are in these value sets cannot be told here: {names}."

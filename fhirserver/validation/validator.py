@@ -53,16 +53,17 @@ class Validator:
         conditional_references: bool = False,
         profiles: Sequence[str] = (),
         thorough: bool = False,
+        plain: bool = False,
     ) -> list[Issue]:
         """Every problem of `resource` (parsed JSON), at most 100; an empty list means that it is valid.
 
         `type`: the resourceType that is expected. `conditional_references`: the resource is an entry of a
         transaction, where a reference may be a search (`Patient?identifier=x`) that is resolved later.
         `profiles`: canonicals that it must conform to, besides those of the policy. `thorough`: check every profile
-        that is claimed or assigned, and say what is not wrong but could be better. Issues with severity warning or
-        information come only where profiles are known.
+        that is claimed or assigned, and say what is not wrong but could be better. `plain`: by the type alone.
+        Issues with severity warning or information come only where profiles are known.
         """
-        asked = Asked(conditional_references, thorough, tuple(profiles))
+        asked = Asked(conditional_references, thorough, tuple(profiles), None, plain)
         problems = self._whole(resource, type, asked)
         if problems is None:
             return []
@@ -75,6 +76,14 @@ class Validator:
         issues = self.validate(resource, type)
         if issues and any(issue.severity == "error" for issue in issues):
             raise Invalid(issues=sorted(issues, key=lambda issue: issue.severity != "error"))
+
+    def knows(self, canonical: str) -> bool:
+        """Whether a resource can be validated against the profile."""
+        return self._profiled is not None and self._profiled.profiles.knows(canonical)
+
+    def left_out(self, resource: Any, profiles: Sequence[str] = ()) -> list[Issue]:
+        """The must-support elements of `profiles`, and of those it claims, that `resource` does not have."""
+        return self._profiled.left_out(resource, profiles) if self._profiled is not None else []
 
     def _check_of(self, type: str) -> Check:
         check = self._checks.get(type)
