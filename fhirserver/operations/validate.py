@@ -70,9 +70,9 @@ def _question(interaction: Interaction) -> Question:
         for parameter in _parameters(body):
             if parameter.get("name") == "resource":
                 resource = parameter.get("resource")
-            value = next((parameter[name] for name in _VALUES if name in parameter), None)
-            if value is not None:
-                given.setdefault(str(parameter.get("name")), []).append(value)
+            for typed in _VALUES:
+                if typed in parameter:
+                    given.setdefault(str(parameter.get("name")), []).append(parameter[typed])
     else:
         resource = body
     mode = str(given.get("mode", ["profile" if "profile" in given else ""])[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 from fhirserver.outcome import IssueCode, OutcomeError
 from fhirserver.r4.elements import Element, Elements
-from fhirserver.validation.problems import Check, Misplaced, Problem, Problems, Scope
+from fhirserver.validation.problems import Check, Problem, Problems, Scope
 
 Json = dict[str, Any]
 Contexts = tuple[tuple[str, str], ...]
@@ -71,8 +71,7 @@ class ExtensionRules:
             if not any(
                 kind == "fhirpath" or (kind == "element" and place in here) for kind, place in known.contexts
             ):
-                found = Misplaced("extension-context", IssueCode.EXTENSION, NOT_HERE, contexts=known.contexts)
-                problems = [*(problems or ()), found]
+                scope.doubt(value, known.contexts)
             return problems
 
         return checked
@@ -104,74 +103,86 @@ class ExtensionRules:
             above = self._elements.base(above)
 
 
-def placed(problems: Problems, resource: Json, elements: Elements) -> Problems | None:
-    """The problems without those extensions that the whole path shows to be where they may."""
-    left = [
-        problem
-        for problem in problems
-        if not isinstance(problem, Misplaced) or not _may_stand(problem, resource, elements)
-    ]
-    return left or None
+def misplaced(scope: Scope, resource: Json, elements: Elements) -> Problems:
+    """The doubtful extensions of a resource that stand where their definition does not allow them."""
+    wanted = {id(extension): contexts for extension, contexts in scope.doubtful or ()}
+    found: Problems = []
+    for steps in _lead(resource, [], wanted):
+        place = Place.of(resource, elements)
+        values: list[Any] = [resource]
+        for step in steps:
+            values.append(values[-1][step])
+            place.enter(step, values[-1])
+        holder = values[-3] if isinstance(steps[-1], int) else values[-2]
+        url = holder.get("url") if isinstance(holder, dict) else None
+        if not any(
+            (kind == "element" and expression in place.around) or (kind == "extension" and expression == url)
+            for kind, expression in wanted[id(values[-1])]
+        ):
+            found.append(Problem("extension-context", IssueCode.EXTENSION, NOT_HERE, place.path[::-1]))
+    return found
 
 
-def _may_stand(problem: Misplaced, resource: Json, elements: Elements) -> bool:
-    steps = problem.path[::-1]
-    while steps and steps[-1].startswith("["):
-        steps.pop()
-    del steps[-1:]  # .extension itself
-    places, holder = _places(steps, resource, elements)
-    url = holder.get("url") if isinstance(holder, dict) else None
-    return any(
-        (kind == "element" and expression in places) or (kind == "extension" and expression == url)
-        for kind, expression in problem.contexts
-    )
+def _lead(value: Any, steps: list[str | int], wanted: Mapping[int, Contexts]) -> Iterator[list[str | int]]:
+    """The JSON steps that lead to each of the wanted extensions."""
+    if id(value) in wanted:
+        yield list(steps)
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(item, (dict, list)):
+            steps.append(step)
+            yield from _lead(item, steps, wanted)
+            steps.pop()
 
 
-def _places(steps: list[str], resource: Json, elements: Elements) -> tuple[set[str], Any]:
-    """All names of the element that `steps` lead to: its path from the resource, and from each type on the way."""
-    value: Any = resource
-    kind = str(resource.get("resourceType"))
-    names = {kind}
-    for step in steps:
-        if step.startswith("["):
-            value = value[int(step[1:-1])] if isinstance(value, list) and value else value
-            if isinstance(value, dict) and "resourceType" in value:
-                kind = str(value["resourceType"])
-                names = {kind}
-            continue
-        element = _element(elements, kind, step[1:])
-        if element is None:
-            return set(), None
-        value, code = _value(value, element)
-        last = step[1:] + ("[x]" if element.choice else "")
-        names = {f"{name}.{last}" for name in names} | {code}
-        if element.choice:
-            names |= {name.removesuffix("[x]") for name in names}
+@dataclass(slots=True)
+class Place:
+    """Where a walk through a resource stands.
+
+    `kind`: type or backbone path of the element. `names`: what the element can be called: its path from the resource,
+    and from each type on the way, and its type. `around`: the names of the element before. `path`: as in expressions.
+    """
+
+    elements: Elements
+    kind: str
+    names: frozenset[str]
+    around: frozenset[str]
+    path: list[str]
+
+    @classmethod
+    def of(cls, resource: Json, elements: Elements) -> Place:
+        """At the resource itself."""
+        kind = str(resource["resourceType"])
+        return cls(elements, kind, frozenset({kind}), frozenset(), [])
+
+    def enter(self, step: str | int, value: Any) -> None:
+        """Go on by a JSON property or an index; `value`: what is there."""
+        if isinstance(step, int):
+            self.path.append(f"[{step}]")
+        else:
+            name = step.removeprefix("_")
+            element = next((e for e in self._children() if name in e.json_names), None)
+            self.around = self.names | frozenset(self._above())
+            if element is None:
+                self.kind, self.names = "", frozenset()
+                return
+            code = element.json_names[name]
+            ways = {element.name, f"{element.name}[x]", name} if element.choice else {name}
+            self.names = frozenset(f"{stem}.{way}" for stem in self.names for way in ways) | {code}
+            self.kind = element.path or code
+            self.path.append(f".{element.name}")
         if isinstance(value, dict) and "resourceType" in value:
-            code = str(value["resourceType"])
-            names = {code}
-        kind = element.path or code
-    above = kind
-    while above and "." not in above:
-        names.add(above)
-        above = elements.base(above)
-    names |= {"BackboneElement"} if "." in kind else set()
-    return names, value
+            self.kind = str(value["resourceType"])
+            self.names = frozenset({self.kind})
 
+    def _children(self) -> tuple[Element, ...]:
+        primitive = self.elements.is_primitive(self.kind)
+        return self.elements.children("Element" if primitive else self.kind) if self.kind else ()
 
-def _element(elements: Elements, kind: str, name: str) -> Element | None:
-    try:
-        return elements.element(f"{kind}.{name}")
-    except KeyError:
-        return None
-
-
-def _value(value: Any, element: Element) -> tuple[Any, str]:
-    """The value of an element in its object, and the code of its type."""
-    if isinstance(value, list):
-        value = value[0] if value else None
-    for name, code in element.json_names.items():
-        if isinstance(value, dict) and (name in value or f"_{name}" in value):
-            found = value.get(name)
-            return (found if isinstance(found, (dict, list)) else value.get(f"_{name}")), code
-    return None, next(iter(element.json_names.values()))
+    def _above(self) -> Iterator[str]:
+        if "." in self.kind:
+            yield "BackboneElement"
+            return
+        above = self.kind
+        while above:
+            yield above
+            above = self.elements.base(above)

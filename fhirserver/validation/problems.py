@@ -35,13 +35,6 @@ class Problem:
         return Issue(self.issue_code, self.code, self.text, (expression,), self.severity)
 
 
-@dataclass(slots=True)
-class Misplaced(Problem):
-    """An extension where its definition may not allow it; the whole path decides. `contexts`: what it allows."""
-
-    contexts: tuple[tuple[str, str], ...] = ()
-
-
 Problems = list[Problem]
 
 
@@ -55,7 +48,8 @@ class Scope:
     For profiles: `resource`: the one that invariants see. `root`: the one that holds the contained ones. `sound`:
     its type has no errors in it. `profiled`: extensions are looked up.
     `thorough`: say also what is not wrong but could be better. `bundle`: fullUrl ->
-    resource of the entries around. `unknown`: value sets of which nothing can be told.
+    resource of the entries around. `unknown`: value sets of which nothing can be told. `doubtful`: (extension, what
+    its definition allows) where only the whole path tells whether it may stand there.
     """
 
     contained: Mapping[str, str]
@@ -69,12 +63,19 @@ class Scope:
     thorough: bool = False
     bundle: Mapping[str, Any] | None = None
     unknown: set[str] | None = None
+    doubtful: list[tuple[Any, Any]] | None = None
 
     def cannot_tell(self, value_set: str) -> None:
         """Note a value set of which membership is not known."""
         if self.unknown is None:
             self.unknown = set()
         self.unknown.add(value_set)
+
+    def doubt(self, extension: Any, contexts: Any) -> None:
+        """Note an extension whose place must be looked at."""
+        if self.doubtful is None:
+            self.doubtful = []
+        self.doubtful.append((extension, contexts))
 
     def target(self, reference: str) -> Any:
         """The resource that a reference names, where it is at hand: contained, or an entry of the Bundle around."""

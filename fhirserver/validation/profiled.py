@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from fhirserver.outcome import Issue, IssueCode, OutcomeError
 from fhirserver.r4.profiletree import BASE
-from fhirserver.validation.extensions import ExtensionRules, placed
+from fhirserver.validation.extensions import ExtensionRules, misplaced
 from fhirserver.validation.mustsupport import left_out
-from fhirserver.validation.problems import LIMIT, Check, Misplaced, Problem, Problems, Scope, has_errors
+from fhirserver.validation.problems import LIMIT, Check, Problem, Problems, Scope, has_errors
 from fhirserver.validation.profiles import Profiles
 
 Json = dict[str, Any]
@@ -76,8 +76,8 @@ class Profiled:
         """The problems of the type, settled, and those of the profiles."""
         if not scope.profiled:
             return problems
-        if problems is not None and any(isinstance(problem, Misplaced) for problem in problems):
-            problems = placed(problems, resource, self.profiles.elements)
+        if scope.doubtful is not None:
+            problems = [*(problems or ()), *misplaced(scope, resource, self.profiles.elements)] or None
         return self._more(type, resource, scope, problems, asked)
 
     def check_contained(self, resource: Json, scope: Scope, problems: Problems | None) -> Problems | None:

@@ -193,11 +193,12 @@ def choice_step(
     """value[x] and its like. `branches`: JSON name -> checks. `wanted`: slices that must be there, with the names that fill them."""
     segment = _segment(child)
     text = f"The profile allows {child.name} as {', '.join(branches)} only."
+    where = {key: name for name in names for key in (name, f"_{name}")}
 
     def step(parent: Any, scope: Scope) -> Problems | None:
-        given = [name for name in names if name in parent or f"_{name}" in parent]
+        given = [where[key] for key in parent if key in where]
         found: Problems = []
-        for name in given:
+        for name in dict.fromkeys(given):
             branch = branches.get(name)
             if branch is None:
                 found.append(Problem("type-not-allowed", IssueCode.STRUCTURE, text, [segment]))
