@@ -7,8 +7,8 @@ Source: hl7.org/fhir/R4/fhirpath.html#types
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.fhirpath.state import Items
@@ -47,12 +47,34 @@ class _Way:
         self.companion = companion
 
 
+class _Choice(dict[str, _Way]):
+    """The ways of a choice by JSON property and companion: an object has few properties, value[x] many types."""
+
+
+def _choice(ways: list[_Way]) -> _Choice:
+    found = _Choice({way.name: way for way in ways})
+    found.update({way.companion: way for way in ways if way.companion})
+    return found
+
+
+def _keys(ways: Sequence[_Way] | _Choice) -> Iterator[str]:
+    """The JSON properties and companions of an element."""
+    for way in ways.values() if isinstance(ways, _Choice) else ways:
+        yield way.name
+        if way.companion:
+            yield way.companion
+
+
+Ways: TypeAlias = Mapping[str, "Sequence[_Way] | _Choice"]
+
+
 class Model:
     """The types of R4 as FHIRPath sees them, read from `elements` when a type is first met."""
 
     def __init__(self, elements: Elements) -> None:
         self.elements = elements
-        self._ways: dict[str, Mapping[str, tuple[_Way, ...]]] = {}
+        self._ways: dict[str, Ways] = {}
+        self._names: dict[str, Mapping[str, str]] = {}
         self._bases: dict[tuple[str, str], bool] = {}
 
     def item(self, value: Any, type: str, extra: Any = None) -> Item:
@@ -69,15 +91,17 @@ class Model:
 
     def child(self, item: Item, name: str, found: Items) -> None:
         """Append the children `name` of an item to `found`."""
-        ways = self._of(item.type).get(name)
-        if ways is None:
+        known = self._of(item.type).get(name)
+        if known is None:
             return
         value = item.value
         if type(value) is not dict:
             value = item.extra  # of a primitive: its id and extensions
             if type(value) is not dict:
                 return
-        for way in ways:
+        if isinstance(known, _Choice):
+            known = list(dict.fromkeys(known[key] for key in value if key in known))
+        for way in known:
             below = value.get(way.name)
             extra = value.get(way.companion) if way.companion else None
             if below is not None or extra is not None:
@@ -85,7 +109,15 @@ class Model:
 
     def children(self, item: Item, found: Items) -> None:
         """Append all children of an item to `found`."""
-        for name in self._of(item.type):
+        value = item.value if type(item.value) is dict else item.extra
+        if type(value) is not dict:
+            return
+        known = self._names.get(item.type)
+        if known is None:
+            known = self._names[item.type] = {
+                key: name for name, ways in self._of(item.type).items() for key in _keys(ways)
+            }
+        for name in dict.fromkeys(known[key] for key in value if key in known):
             self.child(item, name, found)
 
     def is_a(self, type: str, wanted: str) -> bool:
@@ -142,13 +174,13 @@ class Model:
         else:
             found.append(self.item(below, type, extra))
 
-    def _of(self, type: str) -> Mapping[str, tuple[_Way, ...]]:
+    def _of(self, type: str) -> Ways:
         known = self._ways.get(type)
         if known is None:
             known = self._ways[type] = self._read(type)
         return known
 
-    def _read(self, type: str) -> Mapping[str, tuple[_Way, ...]]:
+    def _read(self, type: str) -> Ways:
         if type == CLASS_INFO:
             return {name: (_Way(name, "System.String", ""),) for name in ("namespace", "name")}
         if type.startswith("System."):
@@ -158,11 +190,11 @@ class Model:
             children = self.elements.children("Element" if primitive else type)
         except KeyError:
             return {}
-        ways: dict[str, tuple[_Way, ...]] = {}
+        ways: dict[str, Sequence[_Way] | _Choice] = {}
         for element in children:
             found = []
             for json_name, code in element.json_names.items():
                 companion = f"_{json_name}" if self.elements.is_primitive(code) else ""
                 found.append(_Way(json_name, code if element.choice else element.path or code, companion))
-            ways[element.name] = tuple(found)
+            ways[element.name] = _choice(found) if element.choice else found
         return ways

@@ -38,7 +38,7 @@ def distinct(state: State, items: Items) -> Items:
     seen: set[Any] = set()
     found: Items = []
     for item in items:
-        key = identity(item)
+        key = identity(item, state.spend)
         if key not in seen:
             seen.add(key)
             found.append(item)
@@ -51,12 +51,12 @@ def _union(state: State, left: Items, right: Items) -> Items:
 
 def _equals(state: State, left: Items, right: Items) -> Items:
     state.spend(len(left))
-    return boolean(equal_collections(left, right))
+    return boolean(equal_collections(left, right, state.spend))
 
 
 def _differs(state: State, left: Items, right: Items) -> Items:
     state.spend(len(left))
-    same = equal_collections(left, right)
+    same = equal_collections(left, right, state.spend)
     return boolean(None if same is None else not same)
 
 
@@ -68,7 +68,7 @@ def _same(state: State, left: Items, right: Items) -> bool:
     rest = list(right)
     for item in left:
         for index, other in enumerate(rest):
-            if equivalent(item, other):
+            if equivalent(item, other, state.spend):
                 del rest[index]
                 break
         else:
@@ -92,7 +92,7 @@ def _contains(state: State, items: Items, wanted: Items) -> Items:
     if item is None:
         return EMPTY
     state.spend(len(items))
-    return boolean(any(equal(item, other) is True for other in items))
+    return boolean(any(equal(item, other, state.spend) is True for other in items))
 
 
 def _arithmetic(operator: str) -> Operator:

@@ -105,14 +105,14 @@ class Pattern:
         if self._may_try(len(value)):
             spend(1 + len(value) // 64)
             return self.backtracking is not None and self.backtracking.search(value) is not None
-        return self._run(value, spend, whole=False)
+        return self.automaton(value, spend, whole=False)
 
     def fullmatch(self, value: str, spend: Callable[[int], None]) -> bool:
         """Whether the expression matches the whole value."""
         if self._may_try(len(value)):
             spend(1 + len(value) // 64)
             return self.backtracking is not None and self.backtracking.fullmatch(value) is not None
-        return self._run(value, spend, whole=True)
+        return self.automaton(value, spend, whole=True)
 
     def _may_try(self, length: int) -> bool:
         if self._widths is None:
@@ -122,7 +122,8 @@ class Pattern:
             tries *= min(width, length) + 1
         return tries <= _MAX_TRIES
 
-    def _run(self, value: str, spend: Callable[[int], None], whole: bool) -> bool:
+    def automaton(self, value: str, spend: Callable[[int], None], *, whole: bool) -> bool:
+        """The match by simulation alone: steps grow with the length of the value and of the expression."""
         code, last = self._code, len(self._code) - 1
         active = self._reach((0,), value, 0)
         for position, character in enumerate(value):
