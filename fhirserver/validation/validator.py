@@ -5,7 +5,8 @@ Source: hl7.org/fhir/R4/validation.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -21,13 +22,18 @@ NONE: Mapping[str, str] = MappingProxyType({})
 class Validator:
     """Checks resources against the R4 definitions; a type is compiled when it is first seen.
 
-    `elements`, `value_sets`: the definitions; the shipped R4 tables where none are given.
+    `elements`, `value_sets`: the definitions; the shipped R4 tables where none are given. `clock`: the present.
     """
 
-    def __init__(self, elements: Elements | None = None, value_sets: ValueSets | None = None) -> None:
+    def __init__(
+        self,
+        elements: Elements | None = None,
+        value_sets: ValueSets | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._elements = elements or Elements.load()
         self._compiler = Compiler(
-            self._elements, value_sets or ValueSets.load(), self._nested_check, self._contained_check
+            self._elements, value_sets or ValueSets.load(), self._nested_check, self._contained_check, clock
         )
         self._checks: dict[str, Check] = {}
 
