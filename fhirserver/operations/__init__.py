@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.operations import everything, meta
+from fhirserver.operations import everything, meta, validate
 
 if TYPE_CHECKING:
     from fhirserver.context import Interaction, Permission, Result
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all."""
+    """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
+
+    `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
+    """
 
     name: str
     definition: str
@@ -28,6 +31,7 @@ class Operation:
     summary: str
     types: tuple[str, ...] = ()
     affects_state: bool = False
+    judges_body: bool = False
 
     def offered(self, level: str, type: str | None) -> bool:
         """True when the operation may be called at `level` on `type`."""
@@ -76,6 +80,15 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_delete,
                 "Remove profiles, tags or security labels",
                 affects_state=True,
+            ),
+            Operation(
+                "validate",
+                _core("Resource-validate"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                validate.handle,
+                "What is wrong with a resource, by its type and by profiles, and what could be better",
+                judges_body=True,
             ),
         )
     }

@@ -22,6 +22,8 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import HISTORY, is_type
 
 LOCKS = "locks"
+PACKAGES = "packages"
+DEFINITIONS = "definitions"
 LOCK_SECONDS = 3600
 _log = logging.getLogger(__name__)
 _CONFLICTING = (85, 86)  # an index of that name or key with other options
@@ -50,6 +52,14 @@ _HISTORY_PLAN = (
     Index("system", (("t", 1), ("ts", -1), ("k", -1), ("v", -1))),
 )
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
+
+_PACKAGE_PLANS: Mapping[str, tuple[Index, ...]] = {
+    PACKAGES: (Index("tenant", (("t", 1), ("at", 1))),),
+    DEFINITIONS: (
+        Index("type", (("t", 1), ("type", 1))),
+        Index("package", (("t", 1), ("p", 1), ("at", 1))),
+    ),
+}
 
 
 def _by(parameter: str, order: str) -> Index:
@@ -84,6 +94,8 @@ def plan(collection: str) -> tuple[Index, ...]:
         return _HISTORY_PLAN
     if collection == LOCKS:
         return _LOCK_PLAN
+    if collection in _PACKAGE_PLANS:
+        return _PACKAGE_PLANS[collection]
     return (SEARCH, TIME, *HOT.get(collection, ()))
 
 
@@ -109,13 +121,13 @@ class Collections:
             return sorted(filter(is_type, await self._database.list_collection_names()))
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks and every type collection."""
-        await self.ensure([HISTORY, LOCKS, *await self.types()])
+        """Bring what exists to the plan: history, locks, packages and every type collection."""
+        await self.ensure([HISTORY, LOCKS, *_PACKAGE_PLANS, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in [HISTORY, LOCKS, *await self.types()]:
+        for name in [HISTORY, LOCKS, *_PACKAGE_PLANS, *await self.types()]:
             with translated():
                 have = await self._database[name].index_information()
             found += [

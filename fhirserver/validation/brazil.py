@@ -36,7 +36,7 @@ def identifier_check(check: Check, clock: Clock) -> Check:
         if value.get("use") in _PAST or _has_ended(value.get("period"), clock):
             return None
         text = f"The check digits of this {kind.name} are wrong; look at the document once more."
-        return [Problem("CAD-01", IssueCode.VALUE, text, [".value"], RULE_SYSTEM)]
+        return [Problem("CAD-01", IssueCode.VALUE, text, [".value"], system=RULE_SYSTEM)]
 
     return checked
 
@@ -54,7 +54,7 @@ def address_check(check: Check, _clock: Clock) -> Check:
                 IssueCode.VALUE,
                 "IBGE has no municipality of this code: seven digits, the last one a check digit.",
                 [".value", f".extension[{index}]"],
-                RULE_SYSTEM,
+                system=RULE_SYSTEM,
             )
             for index, extension in enumerate(value["extension"])
             if extension.get("url") == MUNICIPALITY and not is_municipality(extension.get("valueCode", ""))
