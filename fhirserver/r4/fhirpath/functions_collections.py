@@ -84,9 +84,9 @@ def _where(state: State, items: Items, body: Run) -> Items:
 
 
 def _exists(state: State, items: Items, body: Run) -> Items:
-    if body is _itself:
+    if body is _itself or not items:
         return boolean(bool(items))
-    return boolean(bool(_where(state, items, body)))
+    return boolean(any(truth(found, "exists()") is True for _, found in each(state, items, body)))
 
 
 def _all(state: State, items: Items, body: Run) -> Items:

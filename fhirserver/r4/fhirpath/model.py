@@ -37,14 +37,18 @@ class Item:
 
 
 class _Way:
-    """How a child is stored: JSON property, its companion (empty for none), the type of its items."""
+    """How a child is stored: JSON property, its companion (empty for none), the type of its items.
 
-    __slots__ = ("companion", "name", "type")
+    `nested`: the items are resources, which name their own type.
+    """
 
-    def __init__(self, name: str, type: str, companion: str) -> None:
+    __slots__ = ("companion", "name", "nested", "type")
+
+    def __init__(self, name: str, type: str, companion: str, nested: bool = False) -> None:
         self.name = name
         self.type = type
         self.companion = companion
+        self.nested = nested
 
 
 class _Choice(dict[str, _Way]):
@@ -104,8 +108,19 @@ class Model:
         for way in known:
             below = value.get(way.name)
             extra = value.get(way.companion) if way.companion else None
-            if below is not None or extra is not None:
+            if extra is not None:
                 self._append(below, extra, way.type, found)
+            elif below is None:
+                continue
+            elif way.nested:
+                self._append(below, None, way.type, found)
+            elif type(below) is list:
+                kind = way.type
+                for one in below:
+                    if one is not None:
+                        found.append(Item(one, kind))
+            else:
+                found.append(Item(below, way.type))
 
     def children(self, item: Item, found: Items) -> None:
         """Append all children of an item to `found`."""
@@ -195,6 +210,7 @@ class Model:
             found = []
             for json_name, code in element.json_names.items():
                 companion = f"_{json_name}" if self.elements.is_primitive(code) else ""
-                found.append(_Way(json_name, code if element.choice else element.path or code, companion))
+                kind = code if element.choice else element.path or code
+                found.append(_Way(json_name, kind, companion, self.elements.is_resource(kind)))
             ways[element.name] = _choice(found) if element.choice else found
         return ways

@@ -15,6 +15,9 @@ from fhirserver.r4.fhirpath.state import MAX_STRING, Items, State, failed
 from fhirserver.r4.fhirpath.temporal import Temporal
 from fhirserver.r4.fhirpath.values import (
     EMPTY,
+    FALSE,
+    TEMPORAL,
+    TRUE,
     boolean,
     decimal,
     equal,
@@ -50,6 +53,11 @@ def _union(state: State, left: Items, right: Items) -> Items:
 
 
 def _equals(state: State, left: Items, right: Items) -> Items:
+    if len(left) == 1 and len(right) == 1:  # two plain strings, the commonest case by far
+        one, other = left[0], right[0]
+        texts = type(one.value) is str and type(other.value) is str
+        if texts and one.type not in TEMPORAL and other.type not in TEMPORAL:
+            return TRUE if one.value == other.value else FALSE
     state.spend(len(left))
     return boolean(equal_collections(left, right, state.spend))
 

@@ -19,7 +19,7 @@ TRUE = [Item(True, "System.Boolean")]
 FALSE = [Item(False, "System.Boolean")]
 EMPTY: Items = []
 _MAX_EXPONENT = 400
-_TEMPORAL = {"date": "Date", "dateTime": "DateTime", "instant": "DateTime", "time": "Time"}
+TEMPORAL = {"date": "Date", "dateTime": "DateTime", "instant": "DateTime", "time": "Time"}
 _SYSTEM = {
     bool: "System.Boolean",
     int: "System.Integer",
@@ -49,11 +49,11 @@ def system(item: Item) -> Any:
     """
     value = item.value
     kind = item.type
+    if type(value) is str:
+        known = TEMPORAL.get(kind)
+        return (parse_temporal(value, known) or value) if known else value
     if kind.startswith("System."):
         return value
-    if type(value) is str:
-        known = _TEMPORAL.get(kind)
-        return (parse_temporal(value, known) or value) if known else value
     if type(value) is bool:
         return value
     if isinstance(value, (int, float, Decimal)):
@@ -85,10 +85,12 @@ def single(items: Items, what: str) -> Item | None:
 
 def truth(items: Items, what: str) -> bool | None:
     """A collection as truth value: a single item that is no boolean counts as true. Raises PathError for more."""
-    item = single(items, what)
-    if item is None:
+    if not items:
         return None
-    return item.value if type(item.value) is bool else True
+    if len(items) > 1:
+        raise failed(f"{what} takes a single item.")
+    value = items[0].value
+    return value if type(value) is bool else True
 
 
 def number_or_quantity(value: Any) -> bool:
