@@ -47,7 +47,7 @@ class Scope:
     `inside`: id of the contained resource that is being checked. `conditional`: references such as
     `Patient?identifier=x` are allowed, since the entry belongs to a transaction.
     For profiles: `resource`: the one that invariants see. `root`: the one that holds the contained ones. `sound`:
-    its type has no errors in it. `profiled`: extensions are looked up.
+    its type has no errors in it. `profiled`: extensions are looked up. `plain`: never.
     `thorough`: say also what is not wrong but could be better. `bundle`: fullUrl ->
     resource of the entries around. `unknown`: value sets of which nothing can be told. `doubtful`: (extension, what
     its definition allows) where only the whole path tells whether it may stand there.
@@ -61,6 +61,7 @@ class Scope:
     root: Any = None
     sound: bool = True
     profiled: bool = False
+    plain: bool = False
     thorough: bool = False
     bundle: Mapping[str, Any] | None = None
     unknown: set[str] | None = None

@@ -63,6 +63,7 @@ class Profiled:
 
     def prepare(self, scope: Scope, type: str, resource: Json, asked: Asked) -> None:
         """Tell the checks of the type what they need to know of profiles."""
+        scope.plain = asked.plain
         if asked.plain:
             return
         scope.profiled = asked.thorough or bool(asked.profiles) or self._policy.of(type) != BASE_MODE

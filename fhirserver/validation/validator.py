@@ -119,7 +119,9 @@ class Validator:
 
     def _nested_check(self, value: Any, scope: Scope) -> Problems | None:
         """A resource in Bundle.entry or Parameters.parameter."""
-        return self._whole(value, None, Asked(scope.conditional, scope.thorough, (), scope.bundle))
+        return self._whole(
+            value, None, Asked(scope.conditional, scope.thorough, (), scope.bundle, scope.plain)
+        )
 
     def _contained_check(self, value: Any, scope: Scope) -> Problems | None:
         """A contained resource: part of the one around it, without versions or contents of its own."""
