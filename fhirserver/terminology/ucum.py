@@ -46,8 +46,8 @@ def _parsed(code: str) -> Any:
 @cache
 def _names() -> tuple[dict[str, str], dict[str, str]]:
     """Names by symbol: of units, of prefixes; from the UCUM essence that ucumvert carries."""
-    import ucumvert  # type: ignore[import-untyped]
-    from lxml import etree
+    import ucumvert
+    from lxml import etree  # type: ignore[import-untyped]
 
     file = Path(ucumvert.__file__).parent / "vendor" / "ucum-essence.xml"
     parser = etree.XMLParser(no_network=True, resolve_entities=False)
