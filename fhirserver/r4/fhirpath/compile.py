@@ -23,7 +23,7 @@ from fhirserver.r4.fhirpath.operators import LOGIC, OPERATORS, truth_of
 from fhirserver.r4.fhirpath.quantities import Quantity
 from fhirserver.r4.fhirpath.state import Environment, Items, Run, State, failed, unsupported
 from fhirserver.r4.fhirpath.temporal import parse_temporal
-from fhirserver.r4.fhirpath.values import EMPTY, boolean, made, number_or_quantity, single, system
+from fhirserver.r4.fhirpath.values import EMPTY, boolean, identity, made, number_or_quantity, single, system
 from fhirserver.r4.paths import (
     Binary,
     Call,
@@ -81,6 +81,8 @@ class _Compiler(Compiling):
                 return _constant(_literal(node))
             case Binary("and" | "or" | "xor" | "implies" as operator, left, right):
                 return _logic(operator, self.run(left), self.run(right))
+            case Binary("|") if (literals := _literals(node)) is not None:
+                return _constant(_distinct(literals))
             case Binary(operator, left, right):
                 return _binary(operator, self.run(left), self.run(right))
             case TypeTest(operator, operand, type):
@@ -134,10 +136,11 @@ def _member(source: Run | None, name: str) -> Run:
             return EMPTY
         found: Items = []
         model = state.model
+        child = model.child
         for item in items:
             if state.strict and not model.has_child(item.type, name):
                 raise failed(f"{item.type} has no element of the name {name[:64]}.")
-            model.child(item, name, found)
+            child(item, name, found)
         state.spend(len(items) + len(found))
         return found
 
@@ -158,6 +161,21 @@ def _literal(node: Literal) -> Items:
     if isinstance(value, tuple):
         return made(Quantity(*value))
     return made(value)
+
+
+def _literals(node: Node) -> list[Literal] | None:
+    """The literals of a union of nothing else: 'a' | 'b' | 'c'."""
+    if isinstance(node, Literal):
+        return [node]
+    if not isinstance(node, Binary) or node.operator != "|":
+        return None
+    left, right = _literals(node.left), _literals(node.right)
+    return None if left is None or right is None else left + right
+
+
+def _distinct(literals: list[Literal]) -> Items:
+    found = {identity(item, lambda _steps: None): item for node in literals for item in _literal(node)}
+    return list(found.values())
 
 
 def _logic(operator: str, left: Run, right: Run) -> Run:
