@@ -43,13 +43,13 @@ def _cardinality(node: Node, row: Json) -> None:
     least: int = row["min"] if "min" in row else definition["min"]
     most: str = row["max"] if "max" in row else definition["max"]
     if most != "*" and not most.isdecimal():
-        raise _refused("max is a number or *.", "profile-cardinality", ".max")
+        raise impossible("max is a number or *.", "profile-cardinality", ".max")
     if least < definition["min"]:
-        raise _refused(f"min is {definition['min']} already.", "profile-cardinality", ".min")
+        raise impossible(f"min is {definition['min']} already.", "profile-cardinality", ".min")
     if definition["max"] != "*" and (most == "*" or int(most) > int(definition["max"])):
-        raise _refused(f"max is {definition['max']} already.", "profile-cardinality", ".max")
+        raise impossible(f"max is {definition['max']} already.", "profile-cardinality", ".max")
     if most != "*" and least > int(most):
-        raise _refused(f"min {least} is more than max {most}.", "profile-cardinality", ".min")
+        raise impossible(f"min {least} is more than max {most}.", "profile-cardinality", ".min")
     definition["min"], definition["max"] = least, most
 
 
@@ -62,7 +62,9 @@ def _types(node: Node, row: Json) -> None:
         known = next((t for t in node.types if _is_within(type_["code"], t["code"])), None)
         if known is None:
             codes = ", ".join(t["code"] for t in node.types)
-            raise _refused(f"{type_['code']} is no type of this element ({codes}).", "profile-types", ".type")
+            raise impossible(
+                f"{type_['code']} is no type of this element ({codes}).", "profile-types", ".type"
+            )
         kept.append(known | type_ if type_["code"] == known["code"] else type_)
     node.definition["type"] = kept
 
@@ -82,9 +84,10 @@ def _is_within(code: str, known: str) -> bool:
 def _binding(node: Node, binding: Json) -> None:
     known = node.definition.get("binding", {})
     if known.get("strength") == "required" and binding.get("strength", "required") != "required":
-        raise _refused("the binding is required already.", "profile-binding", ".binding.strength")
+        raise impossible("the binding is required already.", "profile-binding", ".binding.strength")
     node.definition["binding"] = known | {k: v for k, v in binding.items() if k != "extension"}
 
 
-def _refused(text: str, code: str, expression: str) -> Unprocessable:
+def impossible(text: str, code: str, expression: str) -> Unprocessable:
+    """The error of a differential that its base does not allow. `expression`: within the element."""
     return Unprocessable(text, code=code, expression=expression)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fhirserver.outcome import Unprocessable
 from fhirserver.r4.elements import Elements
-from fhirserver.r4.narrowing import narrow
+from fhirserver.r4.narrowing import impossible, narrow
 from fhirserver.r4.profiletree import BASE, BY_URL, Node, flatten, type_tree, unfold
 
 Json = dict[str, Any]
@@ -112,7 +112,7 @@ class Differential:
         path: str = row.get("path", "")
         names = path.split(".")
         if names[0] != self._root.name:
-            raise _refused(f"the path must start with {self._root.name}.", "profile-path", ".path")
+            raise impossible(f"the path must start with {self._root.name}.", "profile-path", ".path")
         slices = _slices_of(row, names)
         if slices is not None:
             node = self._root
@@ -135,7 +135,7 @@ class Differential:
         if child is None:
             child, code = _choice(node, name)
             if child is None:
-                raise _refused(f"{node.name} has no element {name}.", "profile-path", ".path")
+                raise impossible(f"{node.name} has no element {name}.", "profile-path", ".path")
             return self._typed(child, code, slice_name or name, row)
         return self._sliced(child, slice_name) if slice_name else child
 
@@ -165,7 +165,7 @@ class Differential:
                     return node  # a slice name of what cannot repeat is a label only
                 if node.name not in ("extension", "modifierExtension") and not node.is_choice:
                     text = "a slice needs an element with slicing before it."
-                    raise _refused(text, "profile-slicing", ".sliceName")
+                    raise impossible(text, "profile-slicing", ".sliceName")
                 node.definition["slicing"] = BY_TYPE if node.is_choice else BY_URL
             found = node.slices[slice_name] = node.cut(slice_name)
             code = _choice_code(node, slice_name)
@@ -194,7 +194,7 @@ class Differential:
             unfold(elements, node, "Element" if elements.is_primitive(codes[0]) else codes[0])
         else:
             text = "its children can be constrained only after its type is narrowed to one."
-            raise _refused(text, "profile-types", ".path")
+            raise impossible(text, "profile-types", ".path")
 
 
 def _slices_of(row: Json, names: list[str]) -> list[str] | None:
@@ -232,7 +232,3 @@ def _choice_code(child: Node, name: str) -> str | None:
         if name == start + code[0].upper() + code[1:]:
             return code
     return None
-
-
-def _refused(text: str, code: str, expression: str) -> Unprocessable:
-    return Unprocessable(text, code=code, expression=expression)

@@ -37,9 +37,9 @@ def unexplained(model: type[BaseModel]) -> Iterator[str]:
 GENERIC = {
     "engine/bundle:run_transaction",  # an error of an entry, told as one of the Bundle
     "r4/jsonpatch:apply_json_patch",
-    "r4/narrowing:_refused", "r4/snapshot:_refused", "r4/snapshot:lay",
+    "r4/narrowing:impossible", "r4/snapshot:lay",
     "validation/steps:check",  # invariant-<key> of a profile
-    "validation/values:check",
+    "validation/values:check", "validation/values:value_checks",
     "r4/jsontext:_bad_request", "r4/jsontext:parse_json", "r4/xmltext:_bad",
     "store/includes:_say",
     "validation/elements:_broken", "validation/validator:_invariant",  # invariant-<key>
