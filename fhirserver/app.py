@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,7 +160,8 @@ async def lay(settings: Settings) -> Foundation:
     if settings.mongodb_uri is None:
         raise CannotStart("No MongoDB is configured; `fhirserver serve` starts the embedded one.")
     metrics = Metrics(settings.metrics_dir)
-    client = connect(settings.mongodb_uri.get_secret_value(), on_pool=metrics.on_pool)
+    uri = settings.mongodb_uri.get_secret_value()
+    client = connect(uri, on_pool=metrics.on_pool, on_state=metrics.on_mongod)
     await check(client)
     database = client[settings.database]
     await migrate(database)
@@ -310,7 +311,7 @@ class Front:
         self.fhir = fhir
         self.site: Asgi = fhir
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         path: str = scope.get("path", "")
         if path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
@@ -332,7 +333,7 @@ class Served:
         self._settings = settings
         self._application: Application | None = None
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Serve a request, or the lifespan of the process."""
         if scope["type"] == "http" and self._application is not None:
             await self._application.asgi(scope, receive, send)
