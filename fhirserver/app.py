@@ -16,6 +16,7 @@ from fhirserver.access.tokens import TokenCheck, mint
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
+from fhirserver.engine.terminology import terminology_capabilities
 from fhirserver.http import logs
 from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
@@ -42,7 +43,11 @@ from fhirserver.store.migrate import migrate
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.search import Searcher
+from fhirserver.store.terminology import MongoTerminology
 from fhirserver.store.tokens import Tokens
+from fhirserver.terminology import Terminology
+from fhirserver.terminology.questions import Questions
+from fhirserver.terminology.shipped import Shipped
 from fhirserver.validation import Validator
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -91,6 +96,7 @@ class Foundation:
     core: Definitions
     elements: Elements
     validator: Validator
+    terminology: Terminology
     cursor_key: bytes
     tokens: TokenCheck
     instance: str
@@ -109,7 +115,14 @@ class Foundation:
             compile=restriction_compiler(settings.tenant),
             on_batch=self.metrics.on_batch,
         )
-        searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
+        searcher = Searcher(
+            store.database,
+            definitions,
+            self.cursor_key,
+            settings.limits,
+            settings.tenant,
+            Questions(self.terminology, settings.fhir_base, settings.limits.expansion),
+        )
         return Services(
             settings,
             definitions,
@@ -118,6 +131,7 @@ class Foundation:
             store,
             searcher,
             indexer,
+            self.terminology,
             now,
             build_new_id(),
         )
@@ -133,7 +147,12 @@ class Foundation:
             self.metrics,
             self.access_log,
             lambda: statement,
+            self._terminology_statement,
         )
+
+    async def _terminology_statement(self) -> bytes:
+        systems = await self.terminology.systems()
+        return dump_json(terminology_capabilities(systems, self.settings, self.instance, self.started))
 
 
 async def lay(settings: Settings) -> Foundation:
@@ -148,6 +167,8 @@ async def lay(settings: Settings) -> Foundation:
     await migrate(database)
     await Collections(database).prepare()
     core, elements = Definitions.load(), Elements.load()
+    shipped = Shipped()
+    source = MongoTerminology(database, settings.tenant, shipped, settings.limits.search_ms)
     return Foundation(
         settings,
         client,
@@ -156,6 +177,7 @@ async def lay(settings: Settings) -> Foundation:
         core,
         elements,
         Validator(elements),
+        Terminology(shipped, source),
         await signing_key(database, settings),
         TokenCheck(Tokens(database, settings.tenant), core.resource_types),
         await instance_id(database, settings),
@@ -171,6 +193,7 @@ async def build(settings: Settings) -> Application:
     base = await lay(settings)
     database = base.client[settings.database]
     own = await own_parameters(database, settings.tenant, base.core)
+    await base.terminology.refresh()
     services = base.services(with_own(base.core, own))
     front = Front(base.fhir(services))
 
@@ -220,12 +243,15 @@ def with_own(core: Definitions, own: OwnParameters) -> Definitions:
 
 
 async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
-    """Take up changes of the clinic's search parameters, those that other workers received included."""
+    """Take up changes of the clinic's terminology and search parameters, also those that other workers received."""
     settings = base.settings
     database = base.client[settings.database]
+    await asyncio.sleep(FOLLOW_SECONDS)
+    await asyncio.to_thread(base.terminology.warm)
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
         try:
+            await base.terminology.refresh()
             new = await own_parameters(database, settings.tenant, base.core)
         except OutcomeError:
             continue

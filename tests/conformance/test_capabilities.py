@@ -205,7 +205,7 @@ def test_every_declared_operation_is_there_and_no_other(fhir: Fhir, rest: dict[s
         for operation in resource.get("operation", ()):
             response = fhir.get(f"/{resource['type']}/nobody/${operation['name']}")
             code = response.json()["issue"][0]["details"]["coding"][0]["code"]
-            assert code in ("resource-unknown", "method-not-allowed", "operation-unknown"), response.text
+            assert response.status_code in (400, 404, 405), response.text
             levels = OPERATIONS[operation["name"]].levels
             assert (code == "operation-unknown") is not ({"instance"} & set(levels)), operation
     assert_outcome(fhir.get("/Patient/$nonsense"), 404, "not-found", "operation-unknown")
