@@ -70,6 +70,8 @@ HELPERS: Mapping[str, Helper] = MappingProxyType(
         "_matching": Helper("Invalid", IssueCode.VALUE, 0, 2),
         "_dated": Helper("Invalid", IssueCode.VALUE, 0, 2),
         "_integer": Helper("Invalid", IssueCode.VALUE, 0, 2),
+        "_holds": Helper("Invalid", IssueCode.VALUE, 1, 2),
+        "_refused": Helper("Unprocessable", None, 1, 0),
         "_bad": Helper("BadRequest", IssueCode.STRUCTURE, 0, 1),
         "_Refusal": Helper("BadRequest", None, 0, None),
         "_refuse": Helper("BadRequest", None, 1, None),
@@ -145,7 +147,7 @@ def _read(call: ast.Call, known: Mapping[str, str]) -> Code | None:
     function = call.func
     name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
     named = {keyword.arg: keyword.value for keyword in call.keywords}
-    helper = HELPERS.get(name) or WARNINGS.get(name)
+    helper = (HELPERS.get(name) if isinstance(function, ast.Name) else None) or WARNINGS.get(name)
     if name in CLASSES:
         if "issues" in named or not (call.args or named):
             return _SKIP

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fhirserver.r4.dates import DAY, MINUTE, SECOND, date_range
+from fhirserver.r4.dates import DAY, SECOND, date_range
 
 
 def at(*parts: int) -> int:
