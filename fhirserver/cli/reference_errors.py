@@ -158,7 +158,7 @@ def _read(call: ast.Call, known: Mapping[str, str]) -> Code | None:
         text = call.args[helper.text] if helper.text is not None and len(call.args) > helper.text else None
         issue_code = helper.issue_code
         error = CLASSES.get(helper.error, OutcomeError)
-        if name == "unavailable" and code is None:
+        if code is None:  # its own default, or another function of that name
             return _SKIP
     else:
         return _SKIP
