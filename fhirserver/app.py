@@ -17,6 +17,7 @@ from fhirserver.access.tokens import TokenCheck, mint
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
+from fhirserver.engine.terminology import terminology_capabilities
 from fhirserver.http import logs
 from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
@@ -45,8 +46,12 @@ from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.search import Searcher
+from fhirserver.store.terminology import MongoTerminology
+from fhirserver.store.terminology_packages import WithPackages
 from fhirserver.store.tokens import Tokens
 from fhirserver.terminology import Terminology
+from fhirserver.terminology.questions import Questions
+from fhirserver.terminology.shipped import Shipped
 from fhirserver.validation import Validator
 from fhirserver.validation.bindings import ValueSets
 from fhirserver.validation.profiled import Policy
@@ -130,7 +135,14 @@ class Foundation:
             compile=restriction_compiler(settings.tenant),
             on_batch=self.metrics.on_batch,
         )
-        searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
+        searcher = Searcher(
+            store.database,
+            definitions,
+            self.cursor_key,
+            settings.limits,
+            settings.tenant,
+            Questions(self.terminology, settings.fhir_base, settings.limits.expansion),
+        )
         return Services(
             settings,
             definitions,
@@ -139,6 +151,7 @@ class Foundation:
             store,
             searcher,
             indexer,
+            self.terminology,
             now,
             build_new_id(),
         )
@@ -154,7 +167,12 @@ class Foundation:
             self.metrics,
             self.access_log,
             lambda: statement,
+            self._terminology_statement,
         )
+
+    async def _terminology_statement(self) -> bytes:
+        systems = await self.terminology.systems()
+        return dump_json(terminology_capabilities(systems, self.settings, self.instance, self.started))
 
 
 async def lay(settings: Settings) -> Foundation:
@@ -168,6 +186,8 @@ async def lay(settings: Settings) -> Foundation:
     await migrate(database)
     await Collections(database).prepare()
     core, elements = Definitions.load(), Elements.load()
+    shipped = Shipped()
+    source = MongoTerminology(database, settings.tenant, shipped, settings.limits.search_ms)
     return Foundation(
         settings,
         client,
@@ -175,7 +195,7 @@ async def lay(settings: Settings) -> Foundation:
         AccessLog(),
         core,
         elements,
-        Terminology.of_shipped(),
+        Terminology(shipped, WithPackages(source, database, settings.tenant)),
         ValueSets.load(),
         await signing_key(database, settings),
         TokenCheck(Tokens(database, settings.tenant), core.resource_types),
@@ -193,6 +213,7 @@ async def build(settings: Settings) -> Application:
     database = base.client[settings.database]
     own = await own_parameters(database, settings.tenant, base.core)
     profiles = await own_profiles(database, settings.tenant)
+    await base.terminology.refresh()
     services = base.services(with_own(base.core, own), base.validator(profiles.resources))
     front = Front(base.fhir(services))
 
@@ -242,7 +263,7 @@ def with_own(core: Definitions, own: OwnParameters) -> Definitions:
 
 
 async def _follow(base: Foundation, front: Front, own: OwnParameters, stamp: object) -> None:
-    """Take up changes of the clinic's search parameters and profiles, those that other workers received included.
+    """Take up changes of terminology, search parameters and profiles, also those that other workers received.
 
     `stamp`: of the profiles that are in effect.
     """
@@ -252,6 +273,7 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters, stamp: obj
         await asyncio.sleep(FOLLOW_SECONDS)
         validator = front.fhir.engine.services.validator
         try:
+            await base.terminology.refresh()
             new = await own_parameters(database, settings.tenant, base.core)
             seen = await profiles_stamp(database, settings.tenant)
             if seen != stamp:

@@ -48,6 +48,7 @@ class FhirApp:
     metrics: Metrics
     access_log: AccessLog
     capabilities: Callable[[], bytes]
+    terminology: Callable[[], Awaitable[bytes]]
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -96,6 +97,8 @@ class FhirApp:
 
     async def _answer(self, exchange: Exchange, how: Answering) -> tuple[int, Headers, bytes]:
         if exchange.bundle is None and exchange.interactions[0].kind is Kind.CAPABILITIES:
+            if dict(exchange.interactions[0].query).get("mode") == "terminology":
+                return self.renderer.raw(200, await self.terminology(), how)
             return self.renderer.raw(200, self.capabilities(), how)
         results = await self.engine.run(exchange)
         if exchange.bundle is None and exchange.interactions[0].type == "Binary":

@@ -24,6 +24,8 @@ from fhirserver.store.documents import HISTORY, is_type
 LOCKS = "locks"
 PACKAGES = "packages"
 DEFINITIONS = "definitions"
+CONCEPTS = "terminology_concepts"
+SYSTEMS = "terminology_systems"
 LOCK_SECONDS = 3600
 _log = logging.getLogger(__name__)
 _CONFLICTING = (85, 86)  # an index of that name or key with other options
@@ -51,6 +53,14 @@ _HISTORY_PLAN = (
     Index("type", (("t", 1), ("type", 1), ("ts", -1), ("k", -1), ("v", -1))),
     Index("system", (("t", 1), ("ts", -1), ("k", -1), ("v", -1))),
 )
+_CONCEPT_PLAN = (
+    Index("order", (("s", 1), ("n", 1))),
+    Index("words", (("s", 1), ("w", 1))),
+    Index("above", (("s", 1), ("a", 1))),
+    Index("parents", (("s", 1), ("p", 1))),
+    Index("properties", (("s", 1), ("f", 1))),
+)
+_SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
 
 _PACKAGE_PLANS: Mapping[str, tuple[Index, ...]] = {
@@ -96,6 +106,10 @@ def plan(collection: str) -> tuple[Index, ...]:
         return _LOCK_PLAN
     if collection in _PACKAGE_PLANS:
         return _PACKAGE_PLANS[collection]
+    if collection == CONCEPTS:
+        return _CONCEPT_PLAN
+    if collection == SYSTEMS:
+        return _SYSTEM_PLAN
     return (SEARCH, TIME, *HOT.get(collection, ()))
 
 
@@ -121,13 +135,13 @@ class Collections:
             return sorted(filter(is_type, await self._database.list_collection_names()))
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks, packages and every type collection."""
-        await self.ensure([HISTORY, LOCKS, *_PACKAGE_PLANS, *await self.types()])
+        """Bring what exists to the plan: history, locks, packages, imported terminology and every type collection."""
+        await self.ensure([HISTORY, LOCKS, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in [HISTORY, LOCKS, *_PACKAGE_PLANS, *await self.types()]:
+        for name in [HISTORY, LOCKS, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types()]:
             with translated():
                 have = await self._database[name].index_information()
             found += [

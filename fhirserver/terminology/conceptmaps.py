@@ -94,7 +94,7 @@ def parse_concept_map(resource: Json, stored_id: str | None = None) -> ConceptMa
         unmapped = tuple(_unmapped(group) for group in groups if "unmapped" in group)
     except (KeyError, TypeError, AttributeError):
         raise Unprocessable(
-            "An element of a concept map has a code; a target has an equivalence.",
+            "A group of a concept map holds elements, and these hold targets.",
             code="concept-map-invalid",
             expression="ConceptMap.group",
         ) from None
@@ -111,6 +111,8 @@ def parse_concept_map(resource: Json, stored_id: str | None = None) -> ConceptMa
 
 def _rows(group: Json) -> Iterator[Row]:
     for element in group.get("element", ()):
+        if "code" not in element:  # R4 allows it; it maps nothing
+            continue
         for target in element.get("target", ()):
             yield Row(
                 group.get("source"),
@@ -121,7 +123,7 @@ def _rows(group: Json) -> Iterator[Row]:
                 group.get("targetVersion"),
                 target.get("code"),
                 target.get("display"),
-                target["equivalence"],
+                target.get("equivalence", "relatedto"),
                 tuple(target.get("product", ())),
                 tuple(target.get("dependsOn", ())),
             )

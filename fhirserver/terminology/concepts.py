@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
@@ -90,7 +89,7 @@ class SystemInfo:
 
     `content`: not-present, example, fragment, complete or supplement. `count`: number of concepts, None where they
     cannot be listed. `properties`: codes of the properties and filters that it defines. `value_set`: canonical of
-    the value set of all its codes. `origin`: "shipped", "stored" (a resource), "imported" or "request".
+    the value set of all its codes. `origin`: "shipped", "stored" (a resource, `stored_id`), "imported" or "request".
     """
 
     url: str
@@ -107,7 +106,7 @@ class SystemInfo:
     value_set: str | None = None
     origin: str = "shipped"
     date: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    stored_id: str | None = None
 
     @property
     def canonical(self) -> str:

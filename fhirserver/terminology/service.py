@@ -30,14 +30,14 @@ _IMPLICIT = "?fhir_vs"
 class Stored:
     """What clients stored, as far as it is small enough to be kept in memory, by url.
 
-    `stamp`: changes whenever any of it does. `imported`: urls of the imported code systems. `left_out`: urls of
-    value sets and code systems that were too large.
+    `stamp`: tells whether any of it changed. `imported`: url of each imported code system -> canonical of the value
+    set of all its codes, where it has one. `left_out`: urls of value sets and code systems that were too large.
     """
 
     stamp: object = None
     code_systems: Mapping[str, Sequence[Candidate[MemorySystem]]] = field(default_factory=dict)
     value_sets: Mapping[str, Sequence[Candidate[ValueSet]]] = field(default_factory=dict)
-    imported: frozenset[str] = frozenset()
+    imported: Mapping[str, str | None] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
 
 
@@ -52,12 +52,12 @@ class Source(Protocol):
         """The value sets with that url."""
         ...
 
-    async def concept_maps(self, url: str | None = None) -> Sequence[Candidate[ConceptMap]]:
-        """The concept maps with that url, or all."""
+    async def value_set_at(self, id: str) -> ValueSet | None:
+        """The stored value set with that logical id."""
         ...
 
-    async def whole(self, value_set: str) -> str | None:
-        """The url of the code system whose CodeSystem.valueSet is `value_set`."""
+    async def concept_maps(self, url: str | None = None) -> Sequence[Candidate[ConceptMap]]:
+        """The concept maps with that url, or all."""
         ...
 
     async def systems(self) -> Sequence[SystemInfo]:
@@ -122,13 +122,24 @@ class Terminology:
         found = self.shipped.value_sets(url)
         if self.source is not None:
             found += await self.source.value_sets(url)
-        chosen = choose(found, version)
-        if chosen is not None:
-            return chosen.build()
-        whole = self.shipped.whole.get(url)
-        if whole is None and self.source is not None:
-            whole = await self.source.whole(url)
-        return implicit(url, version, whole)
+        if found:
+            chosen = choose(found, version)
+            return None if chosen is None else chosen.build()
+        if self.whole(url) is None:  # perhaps the value set of a system that came since the last look
+            await self.refresh()
+        return implicit(url, version, self.whole(url))
+
+    async def value_set_at(self, id: str) -> ValueSet | None:
+        """The stored value set with that logical id."""
+        return None if self.source is None else await self.source.value_set_at(id)
+
+    def whole(self, value_set: str) -> str | None:
+        """The url of the code system whose CodeSystem.valueSet is `value_set`."""
+        for url, candidates in self.stored.code_systems.items():
+            if any(each.build().info.value_set == value_set for each in candidates):
+                return url
+        imported = (url for url, own in self.stored.imported.items() if own == value_set)
+        return next(imported, None) or self.shipped.whole.get(value_set)
 
     async def system(self, url: str, version: str | None = None) -> System | None:
         """The code system, None where the server has nothing of it (or not that version)."""
@@ -195,11 +206,14 @@ class _InMemory:
     def value_set(self, canonical: str) -> ValueSet:
         url, version = split_canonical(canonical)
         shipped, stored = self.terminology.shipped, self.terminology.stored
-        chosen = choose([*shipped.value_sets(url), *stored.value_sets.get(url, ())], version)
+        candidates = [*shipped.value_sets(url), *stored.value_sets.get(url, ())]
+        chosen = choose(candidates, version)
         try:
-            found = chosen.build() if chosen is not None else implicit(url, version, self._whole(url))
+            found = None if chosen is None else chosen.build()
         except OutcomeError:
             raise Unknown("value-set-invalid") from None
+        if not candidates:
+            found = implicit(url, version, self.terminology.whole(url))
         if found is None:
             raise Unknown("too-large" if url in stored.left_out else "value-set-unknown")
         return found
@@ -217,10 +231,3 @@ class _InMemory:
         if not system.info.count:
             raise Unknown("system-unknown")
         return system
-
-    def _whole(self, url: str) -> str | None:
-        stored = self.terminology.stored
-        for system, candidates in stored.code_systems.items():
-            if any(each.build().info.value_set == url for each in candidates):
-                return system
-        return self.terminology.shipped.whole.get(url)

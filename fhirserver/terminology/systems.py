@@ -7,7 +7,7 @@ stand behind it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fhirserver.terminology.concepts import Concept, Designation, Json, Property, SystemInfo, folded, words_of
@@ -97,10 +97,11 @@ class Fetched:
 class MemorySystem:
     """A CodeSystem resource with all its concepts in memory."""
 
-    def __init__(self, resource: Json, origin: str = "shipped") -> None:
+    def __init__(self, resource: Json, origin: str = "shipped", stored_id: str | None = None) -> None:
         self._concepts: dict[str, Concept] = dict(_concepts(resource))
         hierarchical = any(concept.parents for concept in self._concepts.values())
-        self.info = info_of(resource, origin, hierarchical=hierarchical, count=len(self._concepts))
+        info = info_of(resource, origin, hierarchical=hierarchical, count=len(self._concepts))
+        self.info = replace(info, stored_id=stored_id)
         self._folded = (
             {} if self.info.case_sensitive else {folded(code): c for code, c in self._concepts.items()}
         )
@@ -200,31 +201,21 @@ def _concepts(resource: Json) -> Iterator[tuple[str, Concept]]:
             elif each["code"] == "child":
                 parents.setdefault(_code_of(each), {})[code] = None
         waiting += [(c, code) for c in reversed(json.get("concept", ()))]
-    above_all = all_above({code: tuple(found) for code, found in parents.items()})
     for code, json in order.items():
-        yield code, _concept(json, tuple(parents.get(code, ())), above_all.get(code, frozenset()))
+        yield code, _concept(json, tuple(parents.get(code, ())), ancestors_of(code, parents))
 
 
-def all_above(parents: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
-    """For each code with parents: all codes above it. A cycle ends where it closes."""
-    found: dict[str, frozenset[str]] = {}
-    for start in parents:
-        waiting = [start]
-        under_way: set[str] = set()
-        while waiting:
-            code = waiting[-1]
-            open_ = [
-                p for p in parents.get(code, ()) if p in parents and p not in found and p not in under_way
-            ]
-            if code not in found and open_ and code not in under_way:
-                under_way.add(code)
-                waiting += open_
-                continue
-            waiting.pop()
-            if code not in found:
-                above = parents.get(code, ())
-                found[code] = frozenset(above).union(*(found.get(p, frozenset()) for p in above)) - {code}
-    return found
+def ancestors_of(code: str, parents: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """All codes above `code`, at any distance; a cycle ends where it closes."""
+    found: set[str] = set()
+    waiting = list(parents.get(code, ()))
+    while waiting:
+        above = waiting.pop()
+        if above not in found:
+            found.add(above)
+            waiting += parents.get(above, ())
+    found.discard(code)
+    return frozenset(found)
 
 
 def _code_of(json: Json) -> str:

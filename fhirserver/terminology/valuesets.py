@@ -59,8 +59,8 @@ class ValueSet:
 
 
 def whole_system(url: str, system: str, version: str | None) -> ValueSet:
-    """The value set `url` of all codes of a code system."""
-    return ValueSet(url, version, (Include(system, None, None, (), ()),))
+    """The value set `url` of all codes of a code system, whose version is that of the system."""
+    return ValueSet(url, version, (Include(system, version, None, (), ()),))
 
 
 def parse_value_set(resource: Json, stored_id: str | None = None) -> ValueSet:

@@ -39,6 +39,24 @@ BORN = profile(
         "identifier:a.system": {"fixedUri": "urn:a"},
     },
 )
+COLORS: Json = {
+    "resourceType": "CodeSystem",
+    "url": "https://fhirserver.example/CodeSystem/package-colors",
+    "status": "active",
+    "content": "complete",
+    "concept": [{"code": "red", "display": "Red"}, {"code": "blue"}],
+}
+SHADES: Json = {
+    "resourceType": "ValueSet",
+    "url": "https://fhirserver.example/ValueSet/package-shades",
+    "status": "active",
+    "compose": {"include": [{"system": COLORS["url"]}]},
+}
+PAINTED = profile(
+    "package-painted",
+    "Patient",
+    {"maritalStatus": {"binding": {"strength": "required", "valueSet": SHADES["url"]}}},
+)
 TONE = extension("package-tone", "string")
 
 
@@ -138,6 +156,22 @@ def test_a_search_parameter_of_a_package_is_ready_after_a_reindex(server: Server
 @pytest.mark.parametrize("arguments", [("add",), ("remove",)])
 def test_a_command_without_names_is_a_wrong_command_line(server: Server, arguments: tuple[str, ...]) -> None:
     assert run(server, *arguments) == 2
+
+
+def test_the_terminology_of_a_package_answers_bindings_and_operations(server: Server, tmp_path: Path) -> None:
+    def painted(code: str) -> Json:
+        concept = {"coding": [{"system": COLORS["url"], "code": code}]}
+        return {"resourceType": "Patient", "maritalStatus": concept, "meta": {"profile": [PAINTED["url"]]}}
+
+    assert run(server, "add", package(tmp_path / "paint", "test.paint", COLORS, SHADES, PAINTED)) == 0
+    assert eventually(lambda: statuses(server, painted("green")) == {422})
+    assert statuses(server, painted("red")) == {201}
+    with Fhir(server.fhir) as fhir:
+        expansion = fhir.get(f"/ValueSet/$expand?url={SHADES['url']}").json()["expansion"]
+        assert [item["code"] for item in expansion["contains"]] == ["red", "blue"]
+        assert fhir.get(f"/CodeSystem/$lookup?system={COLORS['url']}&code=red").status_code == 200
+        assert run(server, "remove", "test.paint") == 0
+        assert fhir.get(f"/ValueSet/$expand?url={SHADES['url']}").status_code == 404
 
 
 def test_a_path_that_is_no_package_fails_and_says_so(
