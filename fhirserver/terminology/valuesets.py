@@ -9,6 +9,9 @@ from fhirserver.outcome import Unprocessable
 from fhirserver.terminology.concepts import Designation, Json
 from fhirserver.terminology.filters import Filter
 
+MOST_PARTS = 500
+"""Most includes and excludes of a value set, most filters of one of them, and most value sets that it imports."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -75,6 +78,9 @@ def parse_value_set(resource: Json, stored_id: str | None = None) -> ValueSet:
         return ValueSet(url, version, includes, (), True, resource, stored_id)
     if not isinstance(compose, dict) or not compose.get("include"):
         raise _broken("A value set needs compose.include, or an expansion.", "compose.include")
+    parts = [*compose["include"], *compose.get("exclude", ())]
+    if len(parts) > MOST_PARTS or sum(len(p.get("filter", ())) for p in parts) > MOST_PARTS:
+        raise _broken(f"A value set has at most {MOST_PARTS} includes, excludes and filters.", "compose")
     return ValueSet(
         url,
         version,
@@ -87,8 +93,6 @@ def parse_value_set(resource: Json, stored_id: str | None = None) -> ValueSet:
 
 
 def _part(part: Json, where: str) -> Include:
-    if not isinstance(part, dict):
-        raise _broken(f"compose.{where} holds objects.", f"compose.{where}")
     concepts, filters = part.get("concept"), part.get("filter", ())
     system, value_sets = part.get("system"), part.get("valueSet", ())
     if system is None and (concepts or filters or not value_sets):

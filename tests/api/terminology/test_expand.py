@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.kit.client import JSON, Fhir, assert_outcome
-from tests.kit.terminology import R4, V3, a_code_system, a_value_set, an_url, call, codes
+from tests.kit.terminology import R4, V3, a_code_system, a_value_set, an_url, call, codes, told
 
 ALL = ["mammal", "cat", "dog", "poodle", "dodo"]
 
@@ -232,6 +232,12 @@ def test_value_sets_of_r4_and_of_whole_code_systems(fhir: Fhir) -> None:
         (f"url={R4}/ValueSet/currencies&count=x", 400, "invalid", "parameter-value"),
         (f"url={R4}/ValueSet/currencies&count=-1", 400, "invalid", "parameter-value"),
         (f"url={R4}/ValueSet/currencies&activeOnly=yes", 400, "invalid", "parameter-value"),
+        (
+            f"url={R4}/ValueSet/currencies&filter=" + "+".join("abcdefghijklmnopqrstu"),
+            400,
+            "invalid",
+            "parameter-value",
+        ),
         (f"url={R4}/ValueSet/currencies&url=x", 400, "invalid", "parameter-repeated"),
         ("url=a|1&valueSetVersion=2", 400, "invalid", "parameter-conflict"),
         (f"url={R4}/ValueSet/currencies&system-version=urn:x", 422, "processing", "version-missing"),
@@ -249,6 +255,21 @@ def test_a_value_set_that_imports_itself_is_refused(fhir: Fhir) -> None:
     )
     unknown = a_value_set(an_url(), {"valueSet": [an_url("nowhere")]})
     assert_outcome(call(fhir, "/ValueSet/$expand", valueSet=unknown), 422, "processing", "value-set-unknown")
+
+
+def test_value_sets_that_import_each_other_many_times_cost_little(fhir: Fhir) -> None:
+    stem = an_url("ladder")
+    fhir.made(a_value_set(f"{stem}/0", {"system": "urn:x", "concept": [{"code": "a"}]}))
+    for n in range(1, 24):  # each rung twice: 2^23 ways down
+        fhir.made(
+            a_value_set(f"{stem}/{n}", {"valueSet": [f"{stem}/{n - 1}"]}, {"valueSet": [f"{stem}/{n - 1}"]})
+        )
+    assert codes(fhir.get("/ValueSet/$expand", params={"url": f"{stem}/23"})) == ["a"]
+    for code, result in (("a", True), ("b", False)):
+        asked = {"url": f"{stem}/23", "system": "urn:x", "code": code}
+        assert told(fhir.get("/ValueSet/$validate-code", params=asked))["result"] is result
+    many = a_value_set(an_url(), *({"system": "urn:x", "concept": [{"code": str(n)}]} for n in range(501)))
+    assert_outcome(call(fhir, "/ValueSet/$expand", valueSet=many), 422, "processing", "value-set-invalid")
 
 
 def test_a_body_is_refused(fhir: Fhir) -> None:
