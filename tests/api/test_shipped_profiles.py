@@ -72,7 +72,6 @@ def test_a_write_that_conforms_is_stored(fhir: Fhir, packages: Path, name: str) 
     assert stored["meta"]["profile"] == resource["meta"]["profile"]
 
 
-@pytest.mark.xfail(strict=True, reason="the terminology does not know the value sets of packages yet")
 def test_a_code_that_a_value_set_of_the_package_has_not_is_refused(fhir: Fhir, packages: Path) -> None:
     wrong = read("br/examples/invalid/br-patient-motivo-desconhecido.json")
     response = fhir.create(wrong)
