@@ -30,7 +30,7 @@ def test_the_terminology_capabilities_name_the_code_systems(fhir: Fhir) -> None:
     systems = {s["uri"]: [v["code"] for v in s.get("version", [])] for s in statement["codeSystem"]}
     assert systems[url] == ["7"]
     assert "http://unitsofmeasure.org" in systems
-    assert "https://fhirserver.example/CodeSystem/tuss-38" in systems
+    assert "https://fhirserver.example/br/CodeSystem/tuss-38" in systems
     assert "http://loinc.org" not in systems
     assert {p["name"] for p in statement["expansion"]["parameter"]} >= {"url", "filter", "offset", "count"}
     checked = fhir.create(statement | {"status": "draft"})

@@ -221,7 +221,10 @@ def test_value_sets_of_r4_and_of_whole_code_systems(fhir: Fhir) -> None:
     assert {"AMB", "EMER", "IMP"} <= set(codes(encounter))
     implicit = fhir.get("/ValueSet/$expand", params={"url": f"{V3}/v3-ActMood?fhir_vs=isa/_ActMoodPredicate"})
     assert "GOL" in codes(implicit)
-    assert codes(fhir.get("/ValueSet/$expand?url=https://fhirserver.example/ValueSet/tuss-23")) == ["1", "2"]
+    assert codes(fhir.get("/ValueSet/$expand?url=https://fhirserver.example/br/ValueSet/tuss-23")) == [
+        "1",
+        "2",
+    ]
 
 
 @pytest.mark.parametrize(
