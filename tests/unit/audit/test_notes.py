@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from fhirserver.audit.notes import BadNote, Checkpoint, Signer, VerifierKey, sign, signed_by
@@ -38,14 +40,10 @@ def test_any_changed_byte_of_a_note_fails() -> None:
     for at in range(len(note)):
         for letter in {"A", "0", " ", "\n"} - {note[at]}:
             altered = note[:at] + letter + note[at + 1 :]
-            try:
+            with suppress(BadNote):
                 assert signed_by(altered, [KEY])[1] == [], (at, letter)
-            except BadNote:
-                pass
-        try:
+        with suppress(BadNote):
             assert signed_by(note[:at], [KEY])[1] == [], at
-        except BadNote:
-            pass
 
 
 def test_a_note_with_two_signatures_names_both_keys_and_an_unknown_one_is_passed_over() -> None:
