@@ -18,7 +18,7 @@ from typing import Any
 
 from fhirserver.audit import merkle
 from fhirserver.audit.alarms import Alarm, Raise
-from fhirserver.audit.keys import KeyFiles, trusted_signers, write_whole
+from fhirserver.audit.keys import BadKeyFile, KeyFiles, trusted_signers, write_whole
 from fhirserver.audit.ledger import START, entry, is_authentic, leaf
 from fhirserver.audit.notes import BadNote, Checkpoint, sign, split_note
 from fhirserver.audit.tiles import DamagedLedger, StoredTree
@@ -67,7 +67,7 @@ class State:
 class Sealer:
     """Seals one ledger. `state`: path of the local state file. `on_seal`: told of each published checkpoint.
 
-    `alarm`: told of what a person must look at. `clock`: microseconds since 1970 UTC.
+    `alarm`: told of what a person must look at. `clock`: microseconds since 1970 UTC. `interval`: seconds.
     """
 
     ledger: Ledger
@@ -75,6 +75,7 @@ class Sealer:
     state_file: Path
     alarm: Raise
     clock: Callable[[], int]
+    interval: float = 10.0
     on_seal: Sequence[OnSeal] = ()
     _tree: merkle.Tree | None = None
     _last: Seal | None = None
@@ -82,26 +83,28 @@ class Sealer:
     _nexts: dict[bytes, tuple[int, bytes]] | None = None  # writer -> next sequence, leaf hash before it
     _refused: set[bytes] | None = None
 
-    async def run(self, interval: float) -> None:
-        """Seal every `interval` seconds, sooner where much waits; until cancelled, or until sealing must stop.
+    async def run(self) -> None:
+        """Seal every `interval` seconds, sooner where much waits; until cancelled.
 
-        Raises SealingStopped (after its alarm).
+        Where sealing must stop, that is alarmed once; it is tried again, since a person may have mended it.
         """
-        failing = 0.0
+        failing, stopped = 0.0, ""
         while True:
             try:
                 while await self.seal() >= SEAL_MOST:
                     pass
-                failing = 0.0
+                failing, stopped = 0.0, ""
             except OutcomeError as error:  # the database does not answer now
                 self._tree = None
-                failing += interval
-                if failing - interval < STALLED_SECONDS <= failing:
+                failing += self.interval
+                if failing - self.interval < STALLED_SECONDS <= failing:
                     await self.alarm(Alarm("sealing-stalled", error.issues[0].text))
-            except (SealingStopped, DamagedLedger) as error:
-                await self.alarm(Alarm("sealing-stopped", str(error)))
-                raise SealingStopped(str(error)) from error
-            await asyncio.sleep(interval)
+            except (SealingStopped, DamagedLedger, BadKeyFile) as error:
+                self._tree = None
+                if str(error) != stopped:
+                    stopped = str(error)
+                    await self.alarm(Alarm("sealing-stopped", stopped))
+            await asyncio.sleep(self.interval)
 
     async def seal(self) -> int:
         """Seal what waits, at most SEAL_MOST events; the number of events sealed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,7 @@ class LedgerKit:
     origin: str = "clinic.example/audit"
     now: int = NOW
     alarms: list[Alarm] = field(default_factory=list)
+    alarmed: asyncio.Event = field(default_factory=asyncio.Event)
     count: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class LedgerKit:
 
     async def _note(self, alarm: Alarm) -> None:
         self.alarms.append(alarm)
+        self.alarmed.set()
 
     async def writer(self) -> Writer:
         """A registered writer."""

@@ -214,11 +214,25 @@ async def test_events_that_change_before_a_pending_checkpoint_is_taken_up_stop_s
         await kit.sealer().seal()
 
 
-async def test_a_stop_is_alarmed_and_ends_the_work(kit: LedgerKit) -> None:
-    await prepared(kit)
-    (kit.folder / "state.json").write_text("{")
-    with pytest.raises(SealingStopped):
-        await kit.sealer().run(0.01)
+async def test_a_stop_is_alarmed_once_and_sealing_goes_on_when_it_is_mended(kit: LedgerKit) -> None:
+    sealer = await prepared(kit)
+    state = kit.folder / "state.json"
+    kept = state.read_text()
+    state.write_text("{")
+    sealer = kit.sealer()
+    sealer.interval, seen = 0.005, asyncio.Event()
+
+    async def sealed(seal: Seal) -> None:
+        seen.set()
+
+    sealer.on_seal = [sealed]
+    task = asyncio.create_task(sealer.run())
+    async with asyncio.timeout(20):
+        await kit.alarmed.wait()
+        await asyncio.sleep(0.02)  # lets it try again, which must not alarm again
+        state.write_text(kept)
+        await seen.wait()
+    task.cancel()
     assert [alarm.rule for alarm in kit.alarms] == ["sealing-stopped"]
 
 

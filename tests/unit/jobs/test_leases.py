@@ -62,6 +62,7 @@ class Work:
     def __init__(self) -> None:
         self.running = self.most = self.begun = 0
         self.started = asyncio.Event()
+        self.ended = asyncio.Event()
 
     async def __call__(self) -> None:
         self.running += 1
@@ -72,6 +73,7 @@ class Work:
             await asyncio.Event().wait()
         finally:
             self.running -= 1
+            self.ended.set()
 
 
 async def stop(task: asyncio.Task[None]) -> None:
@@ -104,8 +106,7 @@ async def test_work_ends_when_its_lease_is_lost(database: Database) -> None:
         await database[LEASES].update_one(
             {"_id": "job"}, [{"$set": {"holder": "two", "until": {"$add": ["$$NOW", 60_000]}}}]
         )
-        while work.running:
-            await asyncio.sleep(0.01)
+        await work.ended.wait()
     assert await Leases(database, "two").holder("job") == "two"
     await stop(task)
 
