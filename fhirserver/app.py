@@ -123,6 +123,7 @@ class Foundation:
             self.elements,
             self.validator,
             store,
+            Ledger(store.database),
             searcher,
             indexer,
             now,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fhirserver.search.query import SearchQuery
     from fhirserver.settings import Settings
     from fhirserver.store import Store
+    from fhirserver.store.ledger import Ledger
     from fhirserver.store.search import FoundPage, Searcher
     from fhirserver.validation import Validator
 
@@ -33,6 +34,7 @@ class Services:
     elements: Elements
     validator: Validator
     store: Store
+    ledger: Ledger
     searcher: Searcher
     indexer: Indexer
     clock: Callable[[], int]

@@ -75,16 +75,16 @@ def _default(value: Any) -> str:
 
 def cli_page() -> str:
     """docs/reference/cli.md."""
-    parser = build_parser()
-    page = [_CLI, _section("fhirserver", parser)]
+    return "\n".join([_CLI, *_sections("fhirserver", build_parser())])
+
+
+def _sections(title: str, parser: argparse.ArgumentParser) -> list[str]:
+    sections = [f"## {title}\n\n```text\n{parser.format_help().strip()}\n```\n"]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            page += [_section(f"fhirserver {name}", command) for name, command in action.choices.items()]
-    return "\n".join(page)
-
-
-def _section(title: str, parser: argparse.ArgumentParser) -> str:
-    return f"## {title}\n\n```text\n{parser.format_help().strip()}\n```\n"
+            for name, command in action.choices.items():
+                sections += _sections(f"{title} {name}", command)
+    return sections
 
 
 PAGES = {"settings.md": settings_page, "cli.md": cli_page}

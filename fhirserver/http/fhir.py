@@ -20,6 +20,7 @@ from fhirserver.http.body import ClientGone, Receive
 from fhirserver.http.cors import Cors
 from fhirserver.http.render import Headers, Renderer, compressed
 from fhirserver.http.request import Answering, RequestReader, answering, header_map, request_id_of
+from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import Internal, OutcomeError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class FhirApp:
         try:
             query = scope["query_string"].decode("latin-1")
             any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
+            any_format = any_format or scope["path"].rpartition("/$")[2] in _NATIVE
             how = answering(headers, query, scope["method"], request_id, any_format=any_format)
             agent = await self.engine.gate.agent(headers.get("authorization"))
             exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
@@ -132,6 +134,7 @@ class FhirApp:
 
 
 _BINARY = "/fhir/Binary/"
+_NATIVE = frozenset(operation.name for operation in OPERATIONS.values() if operation.native)
 _TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
     "transaction": "/",
     "operation": "/{type}/{id}/${operation}",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.operations import everything, meta
+from fhirserver.operations import everything, ledger, meta
+from fhirserver.outcome import CANONICAL
 
 if TYPE_CHECKING:
     from fhirserver.context import Interaction, Permission, Result
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all."""
+    """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
+
+    `native`: it may answer in a format of its own, which Accept and _format may then name.
+    """
 
     name: str
     definition: str
@@ -28,10 +32,15 @@ class Operation:
     summary: str
     types: tuple[str, ...] = ()
     affects_state: bool = False
+    native: bool = False
 
     def offered(self, level: str, type: str | None) -> bool:
         """True when the operation may be called at `level` on `type`."""
         return level in self.levels and (not self.types or type is None or type in self.types)
+
+
+def _own(name: str) -> str:
+    return f"{CANONICAL}/OperationDefinition/{name}"
 
 
 def _core(name: str) -> str:
@@ -76,6 +85,36 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_delete,
                 "Remove profiles, tags or security labels",
                 affects_state=True,
+            ),
+            Operation(
+                "proof",
+                _own("AuditEvent-proof"),
+                ("instance",),
+                ("GET",),
+                ledger.handle_proof,
+                "Proof that the event is in the sealed log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "checkpoint",
+                _own("AuditEvent-checkpoint"),
+                ("type",),
+                ("GET",),
+                ledger.handle_checkpoint,
+                "The newest signed checkpoint of the audit log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "consistency",
+                _own("AuditEvent-consistency"),
+                ("type",),
+                ("GET",),
+                ledger.handle_consistency,
+                "Proof that the log of one checkpoint begins with that of another, as text",
+                types=("AuditEvent",),
+                native=True,
             ),
         )
     }
