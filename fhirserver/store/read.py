@@ -56,7 +56,8 @@ async def _find_restricted(
 
     async def find() -> Document | None:
         with translated():
-            return await parts.database[type].find_one(query, VERSION_FIELDS, session=parts.lane.session)
+            session = parts.home.session(type, parts.lane.session)
+            return await parts.home[type].find_one(query, VERSION_FIELDS, session=session)
 
     return await parts.alone(find)
 

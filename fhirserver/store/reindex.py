@@ -14,8 +14,8 @@ from pymongo import UpdateOne
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.store.client import translated
 from fhirserver.store.documents import SEARCH_FIELDS, Indexer
+from fhirserver.store.home import Database
 from fhirserver.store.indexes import Collections
-from fhirserver.store.lanes import Database
 from fhirserver.store.migrate import SERVER
 
 _BATCH = 200
