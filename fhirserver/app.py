@@ -13,6 +13,9 @@ from typing import Any
 
 from fhirserver.access.gate import Gate
 from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.audit.alarms import Alarm
+from fhirserver.audit.keys import KeyFiles
+from fhirserver.audit.seal import Sealer
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
@@ -26,6 +29,7 @@ from fhirserver.http.render import Renderer, instant
 from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
 from fhirserver.http.tracing import traced
+from fhirserver.jobs.leases import lead
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
@@ -38,6 +42,9 @@ from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
+from fhirserver.store.lanes import Database
+from fhirserver.store.leases import Leases
+from fhirserver.store.ledger import Ledger
 from fhirserver.store.migrate import migrate
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
@@ -187,6 +194,7 @@ async def build(settings: Settings) -> Application:
     tasks = [asyncio.create_task(_follow(base, front, own))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
+    tasks += await guardians(settings, database, services.new_id())
     application = Application(front, services, _nothing)
 
     async def close() -> None:
@@ -201,6 +209,19 @@ async def build(settings: Settings) -> Application:
 
     application.close = close
     return application
+
+
+async def guardians(settings: Settings, database: Database, holder: str) -> list[asyncio.Task[None]]:
+    """The leased work on the audit ledger, begun. `holder`: names this worker."""
+    leases, ledger, keys = Leases(database, holder), Ledger(database), KeyFiles.of(settings)
+    await ledger.prepare()
+    state = settings.data_dir / "audit" / "state.json"
+    sealer = Sealer(ledger, keys, state, _alarm, now, settings.audit.seal_interval)
+    return [asyncio.create_task(lead(leases, "audit-seal", sealer.run))]
+
+
+async def _alarm(alarm: Alarm) -> None:
+    _LOG.error("audit alarm: %s", alarm.text, extra={"rule": alarm.rule})
 
 
 async def _nothing() -> None:
