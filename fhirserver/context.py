@@ -48,7 +48,7 @@ class Interaction:
     parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
     Bundle.entry.fullUrl. `changes_state`: of an operation.
     `refused`: why an entry of a batch is no interaction at all; it is answered with that. `headers`: lower-case
-    names; only those that FHIR gives a meaning.
+    names; only those that FHIR gives a meaning. `trace`: the audit context, given by the audit station.
     """
 
     kind: Kind
@@ -65,6 +65,7 @@ class Interaction:
     changes_state: bool = False
     refused: OutcomeError | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    trace: Trace | None = None
 
     @property
     def instance(self) -> tuple[str, str]:
@@ -103,6 +104,31 @@ class Agent:
     address: str | None = None
     purpose: str | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthEvent:
+    """Something that happened at the authorization server, for the audit trail; never with a secret, code or token.
+
+    `kind`: login, login-failed, logout, consent, consent-denied, code-issued, token-issued, token-refreshed,
+    token-refused, reuse-detected, revoked, introspected, launch-created, client-changed, user-changed. `client`, `user`
+    (id), `grant`, `patient` (id in the launch context), `scope`, `address` (of the peer): as far as known. `error`: OAuth
+    error code or our word for why it was refused, None where it went well. `name`: user name of the account; of one that
+    does not exist nothing is kept, since people type passwords there. `query`: the form of a token request, as sent.
+    `detail`: further (name, value) pairs, such as the reason and the end of a break-glass grant.
+    """
+
+    kind: str
+    client: str | None = None
+    user: str | None = None
+    name: str | None = None
+    grant: str | None = None
+    patient: str | None = None
+    scope: str | None = None
+    address: str | None = None
+    error: str | None = None
+    query: str | None = None
+    detail: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Chain:
         self.writer = b""
         self.ended: list[bytes] = []
         self._registered = False
+        self._renew = False
         self._begin()
 
     def _begin(self) -> None:
@@ -59,6 +60,10 @@ class Chain:
         self._registered = False
         self._next, self._last = 0, ledger.START
 
+    def renew(self) -> None:
+        """Begin a new writer with the next batch."""
+        self._renew = True
+
     async def open(self) -> None:
         """Register the writer where that has not been done. Raises OutcomeError."""
         if not self._registered:
@@ -67,6 +72,9 @@ class Chain:
 
     async def append(self, events: Sequence[Event]) -> None:
         """Make all `events` durable, in order. Raises OutcomeError: some may be stored, all can be sent again."""
+        if self._renew:
+            self._renew = False
+            self._begin()
         failures = 0
         rest = list(events)
         documents: list[Document] = []

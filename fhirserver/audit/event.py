@@ -28,6 +28,7 @@ from fhirserver.store.documents import PATIENTS, instant
 MOST_ENTITIES = 500
 _MOST_ISSUES = 20
 _MOST_FORMS = 2000
+_WORDS = ("_text", "_content")
 _VARYING = ("recorded", "entity", "id")
 
 
@@ -47,6 +48,13 @@ class Event:
     raw: bytes
     ix: Mapping[str, Any]
     x: Mapping[str, Any]
+
+
+def indexed_event(indexer: Indexer, id: str, ts: int, raw: bytes, resource: JsonObject) -> Event:
+    """An event that is there as a whole resource, indexed the ordinary way; words are not indexed."""
+    indexed = indexer.index("AuditEvent", resource)
+    x = {name: value for name, value in indexed.x.items() if name not in _WORDS}
+    return Event(id, ts, raw, indexed.ix, x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,6 @@ class EventBuilder:
             "id": mark,
             "meta": meta,
             "type": coding(head.type),
-            "subtype": [coding(code) for code in head.subtypes],
             "action": head.action,
             "recorded": mark,
             "outcome": outcome.code,
@@ -165,6 +172,8 @@ class EventBuilder:
             "source": self.site.source(),
             "entity": [mark],
         }
+        if head.subtypes:
+            event["subtype"] = [coding(code) for code in head.subtypes]
         if outcome.text is not None:
             event["outcomeDesc"] = outcome.text
         if head.purpose is not None:
@@ -177,7 +186,7 @@ class EventBuilder:
         indexed = self._indexer.index("AuditEvent", {k: e for k, e in event.items() if k not in _VARYING})
         ix = dict(indexed.ix)
         ending = tuple(name for name in ix if name.endswith(("~s", "~d")))
-        x = {name: value for name, value in indexed.x.items() if name != "_content"}
+        x = {name: value for name, value in indexed.x.items() if name not in _WORDS}
         return _Form(parts, ix, x, tuple(ix.get("patient", ())), ending)
 
     def _fields(self, form: _Form, entities: Sequence[Entity], ts: int, id: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fhirserver.audit.chain import Chain
@@ -36,16 +37,29 @@ class Bounds:
 
 
 class Recorder:
-    """Records events through one chain. `keep`: where they go while the log fails; None: callers are refused."""
+    """Records events through one chain.
+
+    `keep`: where they go while the log fails; None: callers are refused. `on_stop`: the event that tells, in the spool,
+    that the log has failed.
+    """
 
     def __init__(
-        self, chain: Chain, bounds: Bounds, *, keep: Keep | None = None, on_batch: OnBatch = ignore_batch
+        self,
+        chain: Chain,
+        bounds: Bounds,
+        *,
+        keep: Keep | None = None,
+        on_stop: Callable[[bytes], Event] | None = None,
+        on_batch: OnBatch = ignore_batch,
     ) -> None:
         self.chain = chain
         self._bounds = bounds
         self._keep = keep
+        self._on_stop = on_stop
         self._events = 0
         self._bytes = 0
+        self._stop_told = False
+        self._later: set[asyncio.Task[None]] = set()
         self.failing_since: float | None = None
         self._batcher: Batcher[Sequence[Event], bool] = Batcher(
             "audit", self._flush, most=MOST_REQUESTS, heaviest=HEAVIEST, weigh=_weigh,
@@ -65,14 +79,21 @@ class Recorder:
         if not events:
             return
         if self._keep is not None and self.is_failing:
-            await self._keep(events)
+            await self._spool(self._keep, events)
             return
         try:
             await self.commit(events)
         except OutcomeError:
             if self._keep is None:
                 raise
-            await self._keep(events)
+            await self._spool(self._keep, events)
+
+    async def _spool(self, keep: Keep, events: Sequence[Event]) -> None:
+        first = []
+        if self._on_stop is not None and not self._stop_told:
+            self._stop_told = True
+            first.append(self._on_stop(self.chain.writer))
+        await keep([*first, *events])
 
     async def commit(self, events: Sequence[Event]) -> None:
         """The same through the log only."""
@@ -90,8 +111,20 @@ class Recorder:
                 _LOG.error("audit events cannot be stored")
             raise refusal() from error
 
+    def submit(self, events: Sequence[Event]) -> None:
+        """Record in the background, for an answer that gives nothing out because the store does not answer."""
+        task = asyncio.get_running_loop().create_task(self._try(events), name="audit later")
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _try(self, events: Sequence[Event]) -> None:
+        with suppress(OutcomeError):
+            await self.record(events)
+
     async def drain(self) -> None:
         """Wait until all that was handed over is stored or has failed."""
+        while self._later:
+            await asyncio.wait(self._later)
         await self._batcher.drain()
 
     async def _flush(self, batch: list[Sequence[Event]]) -> list[bool]:
@@ -104,6 +137,7 @@ class Recorder:
         if self.failing_since is not None:
             _LOG.warning("audit events are stored again")
             self.failing_since = None
+            self._stop_told = False
         return [True] * len(batch)
 
 

@@ -12,7 +12,7 @@ from fhirserver.store.client import translated
 
 if TYPE_CHECKING:
     from fhirserver.settings import Settings
-    from fhirserver.store.home import Database
+    from fhirserver.store.lanes import Database
 
 KEYS = "keys"
 

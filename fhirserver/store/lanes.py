@@ -17,6 +17,7 @@ from fhirserver.store import ops
 from fhirserver.store.batcher import Batcher, OnBatch, ignore_batch
 from fhirserver.store.client import Document, translate
 from fhirserver.store.documents import HISTORY, VERSION_FIELDS, WITHOUT_SEARCH, Prepared
+from fhirserver.store.home import Database as Database
 from fhirserver.store.home import Home
 
 Run = Callable[[ops.Collection, list[Any], ops.Session], Awaitable[Sequence[Any]]]

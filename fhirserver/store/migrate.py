@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import CannotStart, translated
-from fhirserver.store.home import Database
+from fhirserver.store.lanes import Database
 
 SERVER = "server"  # collection of what the server itself must remember
 _SCHEMA = "schema"

@@ -13,7 +13,7 @@ from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.store.client import translated
 from fhirserver.store.documents import system_clock
-from fhirserver.store.home import Database
+from fhirserver.store.lanes import Database
 from fhirserver.store.migrate import SERVER
 
 

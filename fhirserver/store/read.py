@@ -33,6 +33,16 @@ async def current(parts: Parts, type: str, id: str, permission: Permission) -> V
     return version_of(document, type, id) if document else None
 
 
+async def owners(parts: Parts, type: str, id: str) -> tuple[str, ...] | None:
+    """The patients of a stored resource; None where there is none, or a deletion."""
+    if not (is_type(type) and is_id(id)):
+        return None
+    document = await lanes.read(parts.lane, type, key_of(parts.tenant, type, id))
+    if document is None or "raw" not in document:
+        return None
+    return tuple(document.get("pa", ()))
+
+
 async def vread(parts: Parts, type: str, id: str, vid: int, permission: Permission) -> Version:
     """Version `vid`, current or superseded. Raises NotFound, or Gone where that version is a deletion."""
     if not (is_type(type) and is_id(id)) or vid < 1:

@@ -27,7 +27,7 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.compile import Filter, conjunction
 from fhirserver.store.cursor import Cursors
 from fhirserver.store.documents import VERSION_FIELDS, version_of
-from fhirserver.store.home import Database, Home, home_of
+from fhirserver.store.home import AUDIT_TYPE, Database, Home, home_of
 from fhirserver.store.includes import Includer, Match, fields_of
 from fhirserver.store.order import Position, Stretch, stretches
 from fhirserver.store.resolve import Plan, Resolver
@@ -303,7 +303,7 @@ class _Run:
 
     async def explain(self) -> FoundPage:
         """How the database answers the first page: a Parameters resource. For unrestricted agents only."""
-        if self.permission.restrictions or self.permission.denied:
+        if self.permission.restrictions or self.permission.denied - {AUDIT_TYPE}:
             raise Forbidden("_explain is for operators, who may see everything.", code="explain-forbidden")
         if len(self.query.filters) != 1 or self.query.shown.contained != "false":
             raise BadRequest(

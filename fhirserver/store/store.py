@@ -175,6 +175,13 @@ class Store:
         trace.seen.extend(page.versions)
         return page
 
+    async def owners(self, type: str, id: str) -> tuple[str, ...] | None:
+        """The patients of what is stored under this id, none too; None where there is nothing or only a deletion.
+
+        For the audit of requests that were given nothing: it gives out no resource and asks for no permission.
+        """
+        return await read.owners(self._parts, type, id)
+
     async def labels(self, type: str | None = None, *, permission: Permission) -> JsonObject:
         """A Meta with every profile, tag and security label in use, in `type` or anywhere."""
         trace_of(permission)

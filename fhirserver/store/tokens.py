@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fhirserver.store.client import translated
-from fhirserver.store.home import Database
+from fhirserver.store.lanes import Database
 
 TOKENS = "access_tokens"
 

@@ -23,9 +23,8 @@ from pymongo.write_concern import WriteConcern
 
 from fhirserver.outcome import OutcomeError
 from fhirserver.store.client import CONFIRM_MS, Client, contention, translate, translated, unavailable
-from fhirserver.store.home import Database
 from fhirserver.store.indexes import LOCKS
-from fhirserver.store.lanes import SessionLane
+from fhirserver.store.lanes import Database, SessionLane
 from fhirserver.store.turns import Turns
 
 T = TypeVar("T")
