@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,9 +14,10 @@ from typing import Any
 
 from fhirserver.access.gate import Gate
 from fhirserver.access.tokens import TokenCheck, mint
-from fhirserver.audit.alarms import Alarm
 from fhirserver.audit.keys import KeyFiles
+from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.seal import Sealer
+from fhirserver.audit.worker import AuditWorker, Surroundings
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
@@ -25,6 +27,7 @@ from fhirserver.http.fhir import FhirApp
 from fhirserver.http.logs import AccessLog
 from fhirserver.http.metrics import SNAPSHOT_EVERY, Metrics
 from fhirserver.http.openapi import openapi_document
+from fhirserver.http.peer import networks
 from fhirserver.http.render import Renderer, instant
 from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
@@ -38,11 +41,12 @@ from fhirserver.search.index import Indexer
 from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
+from fhirserver.store.audit import check_privileges
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.home import Database, Home
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
-from fhirserver.store.lanes import Database
 from fhirserver.store.leases import Leases
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.migrate import migrate
@@ -100,8 +104,16 @@ class Foundation:
     validator: Validator
     cursor_key: bytes
     tokens: TokenCheck
+    home: Home
+    audit: AuditWorker
     instance: str
     started: str
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self.home.audit.client is not self.client:
+            await self.home.audit.client.close()
+        await self.client.close()
 
     def services(self, definitions: Definitions) -> Services:
         """The services over `definitions`."""
@@ -115,8 +127,9 @@ class Foundation:
             clock=now,
             compile=restriction_compiler(settings.tenant),
             on_batch=self.metrics.on_batch,
+            audit=self.home.audit,
         )
-        searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
+        searcher = Searcher(store.home, definitions, self.cursor_key, settings.limits, settings.tenant)
         return Services(
             settings,
             definitions,
@@ -128,14 +141,23 @@ class Foundation:
             indexer,
             now,
             build_new_id(),
+            self.audit.feed,
         )
 
     def fhir(self, services: Services) -> FhirApp:
         """The FHIR API over `services`."""
         statement = dump_json(capability_statement(services, self.instance, self.started))
         return FhirApp(
-            RequestReader(services, Router(frozenset(services.definitions.resource_types))),
-            Engine(services, Gate(self.tokens, services.definitions.resource_types)),
+            RequestReader(
+                services,
+                Router(frozenset(services.definitions.resource_types)),
+                proxies=networks(self.settings.trusted_proxies),
+            ),
+            Engine(
+                services,
+                Gate(self.tokens, services.definitions.resource_types),
+                self.audit.auditor(services.store),
+            ),
             Renderer(self.settings.fhir_base, self.elements),
             Cors(frozenset(self.settings.cors_origins)),
             self.metrics,
@@ -153,8 +175,21 @@ async def lay(settings: Settings) -> Foundation:
     await check(client)
     database = client[settings.database]
     await migrate(database)
-    await Collections(database).prepare()
-    core, elements = Definitions.load(), Elements.load()
+    home = Home(database, await audit_database(settings, client))
+    await Collections(home).prepare()
+    core, elements = Definitions.load().with_parameters(PARAMETERS), Elements.load()
+    audit = AuditWorker(
+        settings,
+        Surroundings(
+            home,
+            Leases(database, secrets.token_hex(8)),
+            Indexer(core, settings.tenant, settings.fhir_base),
+            KeyFiles.of(settings).ingest_key(),
+            now,
+            build_new_id(),
+            metrics.on_batch,
+        ),
+    )
     return Foundation(
         settings,
         client,
@@ -165,6 +200,8 @@ async def lay(settings: Settings) -> Foundation:
         Validator(elements),
         await signing_key(database, settings),
         TokenCheck(Tokens(database, settings.tenant), core.resource_types),
+        home,
+        audit,
         await instance_id(database, settings),
         instant(now()),
     )
@@ -187,7 +224,7 @@ async def build(settings: Settings) -> Application:
                 missing = await front.fhir.engine.services.store.collections.missing()
         except (OutcomeError, TimeoutError):
             return ["the database does not answer"]
-        return [f"index missing: {name}" for name in missing]
+        return [f"index missing: {name}" for name in missing] + base.audit.reasons()
 
     front.site = build_site(
         ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
@@ -195,7 +232,9 @@ async def build(settings: Settings) -> Application:
     tasks = [asyncio.create_task(_follow(base, front, own))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
-    tasks += await guardians(settings, database, services.new_id())
+    await base.audit.start()
+    tasks += [asyncio.create_task(base.audit.run())]
+    tasks += await guardians(settings, base, services.new_id())
     application = Application(front, services, _nothing)
 
     async def close() -> None:
@@ -206,23 +245,36 @@ async def build(settings: Settings) -> Application:
             base.metrics.snapshot()
         base.access_log.flush()
         await front.fhir.engine.services.store.close()
-        await base.client.close()
+        await base.audit.stop()
+        await base.close()
 
     application.close = close
     return application
 
 
-async def guardians(settings: Settings, database: Database, holder: str) -> list[asyncio.Task[None]]:
-    """The leased work on the audit ledger, begun. `holder`: names this worker."""
-    leases, ledger, keys = Leases(database, holder), Ledger(database), KeyFiles.of(settings)
+async def guardians(settings: Settings, base: Foundation, holder: str) -> list[asyncio.Task[None]]:
+    """The leased work on the audit log, begun. `holder`: names this worker."""
+    leases, ledger = Leases(base.home.database, holder), Ledger(base.home.audit)
+    keys = KeyFiles.of(settings)
     await ledger.prepare()
     state = settings.data_dir / "audit" / "state.json"
-    sealer = Sealer(ledger, keys, state, _alarm, now, settings.audit.seal_interval)
-    return [asyncio.create_task(lead(leases, "audit-seal", sealer.run))]
+    sealer = Sealer(ledger, keys, state, base.audit.alarm, now, settings.audit.seal_interval)
+    return [
+        asyncio.create_task(lead(leases, "audit-seal", sealer.run)),
+        asyncio.create_task(lead(leases, "audit-sweep", base.audit.sweeper.run)),
+    ]
 
 
-async def _alarm(alarm: Alarm) -> None:
-    _LOG.error("audit alarm: %s", alarm.text, extra={"rule": alarm.rule})
+async def audit_database(settings: Settings, client: Client) -> Database | None:
+    """The database of the audit log where it is another one, checked. Raises CannotStart."""
+    uri, name = settings.audit.mongo_uri, settings.audit.database
+    if uri is None:
+        return client[name] if name else None
+    apart = connect(uri.get_secret_value())
+    await check(apart)
+    database = apart[name or settings.database]
+    await check_privileges(database)
+    return database
 
 
 async def _nothing() -> None:
@@ -275,12 +327,15 @@ async def reindex(
         if own.pending:
             await asyncio.sleep(2 * FOLLOW_SECONDS)
         indexer = Indexer(with_own(base.core, own), settings.tenant, settings.fhir_base)
+        await base.audit.start()
         done = await rebuild(database, settings.tenant, indexer, own.stamp, types=types, progress=progress)
         if types is None:
             await mark_indexed(database, settings.tenant, own.stamp)
+        await base.audit.recorder.record([base.audit.system.work("reindex", done)])
+        await base.audit.stop()
         return done
     finally:
-        await base.client.close()
+        await base.close()
 
 
 async def _snapshots(metrics: Metrics) -> None:
@@ -296,7 +351,7 @@ async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
         tokens = Tokens(base.client[settings.database], settings.tenant)
         return await mint(tokens, scope=scope, ttl=ttl, types=base.core.resource_types)
     finally:
-        await base.client.close()
+        await base.close()
 
 
 class Front:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fhirserver.search.query import parse_query
 
 if TYPE_CHECKING:
+    from fhirserver.audit.feed import Feed
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
     from fhirserver.r4.elements import Elements
@@ -26,7 +27,8 @@ class Services:
     """What handlers work with.
 
     `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered. Inside a
-    transaction `store` is bound to it, and searches made through here see its writes.
+    transaction `store` is bound to it, and searches made through here see its writes. `feed`: takes AuditEvents of other
+    systems.
     """
 
     settings: Settings
@@ -39,6 +41,7 @@ class Services:
     indexer: Indexer
     clock: Callable[[], int]
     new_id: Callable[[], str]
+    feed: Feed
 
     def within(self, store: Store) -> Services:
         """The same services on a store that is bound to a transaction."""

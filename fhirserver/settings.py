@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import (
@@ -86,6 +87,25 @@ class Audit(BaseModel, extra="forbid"):
         None,
         description="Key of the ingest MAC in hex, mode 0600; empty: audit/ingest.key in the data folder.",
     )
+    mongo_uri: SecretStr | None = Field(
+        None,
+        description="Replica set of the audit log, with a user that may only find and insert; empty: the server's own.",
+    )
+    database: str = Field("", description="Database of the audit log; empty: the server's own.")
+    commit_timeout: float = Field(
+        2.0, gt=0, le=30, description="Seconds until an answer whose events are not durable is withheld."
+    )
+    max_queue: int = Field(10_000, ge=1, description="Most events of a worker that may wait to be stored.")
+    on_failure: Literal["closed", "spool"] = Field(
+        "closed",
+        description="Where the log fails: refuse every answer, or keep events in spool_dir until it is back.",
+    )
+    spool_dir: Path | None = Field(
+        None, description="Folder for on_failure=spool, on a disk of this machine."
+    )
+    query_values: Literal["hashed", "raw"] = Field(
+        "hashed", description="How values that identify people stand in recorded queries."
+    )
     seal_interval: float = Field(10.0, gt=0, le=60, description="Seconds between two sealings.")
     retention_years: int | None = Field(
         None, ge=5, description="Years after which events may be purged; empty: kept for ever. At least 5."
@@ -133,6 +153,9 @@ class Settings(BaseSettings):
         None, description="Signs paging links; empty: a key kept in the database, shared by all workers."
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")
+    trusted_proxies: list[str] = Field(
+        [], description="Addresses or networks of proxies whose X-Forwarded-For is believed."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     tracing: bool = Field(False, description="OpenTelemetry tracing; needs the extra fhirserver[otel].")
     metrics_dir: Path | None = Field(

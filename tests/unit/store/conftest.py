@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from fhirserver.context import Agent, Permission, Version
+from fhirserver.context import Version
 from fhirserver.store import Store, connect
 from tests.kit.mongo import database_name, mongodb_uri
+from tests.kit.trace import permitted
 
 __all__ = ["database_name", "mongodb_uri"]
 
-EVERYTHING = Permission(Agent("test"), reason="test")
+EVERYTHING = permitted("test")
 
 
 @dataclass
