@@ -136,7 +136,7 @@ class Foundation:
             self.elements,
             self.validator,
             store,
-            Ledger(store.database),
+            Ledger(self.home.audit),
             searcher,
             indexer,
             now,

@@ -6,6 +6,7 @@ An export folder: `export.json` (origin, sizes, peaks of the tree where it begin
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ async def _check_window(
     last = max((seal.size for seal in window), default=0)
     numbers = range(min(first, verification.size) // TILE, last // TILE + 1)
     tiles = {n: tile.hashes() for n, tile in (await ledger.tiles(0, numbers)).items()}
-    for seal in window:
-        verification.check(seal, events, tiles)
+    for seal in window:  # in a thread: a server verifies beside its requests
+        await asyncio.to_thread(verification.check, seal, events, tiles)
     progress(sum(run.n for seal in window for run in seal.runs))
 
 

@@ -213,7 +213,6 @@ class Verification:
                 found.append(_of(Class.MISSING, "a sealed event is missing", place))
             return place.h
         event, *others = sorted(copies, key=lambda copy: _rank(copy, last, stored))
-        self._look_into(event)
         found += [
             _of(Class.INSERTED, "a second event stands at a place of the log", place, other)
             for other in others
@@ -236,6 +235,7 @@ class Verification:
                 found.append(_of(Class.MODIFIED, "the event has another hash than its tile", place, event))
         else:
             place.h = event.h
+            self._look_into(event)
         return place.h
 
     def _look_into(self, event: Recorded) -> None:
@@ -341,7 +341,8 @@ class Verification:
             elif self.ingest_key is not None and not is_authentic(self.ingest_key, event.h, event.mac):
                 self._add(Class.FORGED, "the event was not recorded by this server", **where)
                 fault = True
-            self._look_into(event)
+            else:
+                self._look_into(event)
             s, last = event.s + 1, event.h
         self.events += len(events)
         if events and not fault and events[0].ts < self.now - OVERDUE_SECONDS * 1_000_000:

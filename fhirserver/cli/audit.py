@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from fhirserver.audit.findings import CANNOT_VERIFY, INTACT, TAMPERED
+from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import BadKeyFile, KeyFiles, KnownKey, parse_keys
 from fhirserver.audit.notes import BadNote, Checkpoint, split_note
+from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.proofs import BadProof, check_proof
 from fhirserver.audit.sources import BadExport, export, verify_export, verify_stored
 from fhirserver.audit.tiles import DamagedLedger
@@ -21,6 +23,8 @@ from fhirserver.audit.verify import Verification, anchor_of, report, summary
 from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.terminal import CommandFailed, Progress, complain, duration, note, say
+from fhirserver.r4.definitions import Definitions
+from fhirserver.search.index import Indexer
 from fhirserver.settings import Settings
 from fhirserver.store.client import connect
 from fhirserver.store.ledger import Ledger, Seal
@@ -75,7 +79,21 @@ def _verification(options: argparse.Namespace, settings: Settings) -> Verificati
         ingest = bytes.fromhex(ingest_file.read_text().strip()) if ingest_file.exists() else None
         if ingest is None:
             note("without the ingest key, forged events that are not sealed yet are not seen")
-    return Verification(keys, origin, anchors, ingest_key=ingest, now=time.time_ns() // 1000)
+    return Verification(
+        keys,
+        origin,
+        anchors,
+        ingest,
+        index_faults=_index_check(options, settings),
+        now=time.time_ns() // 1000,
+    )
+
+
+def _index_check(options: argparse.Namespace, settings: Settings) -> IndexCheck | None:
+    if options.export is not None:  # an export holds no search fields
+        return None
+    definitions = Definitions.load().with_parameters(PARAMETERS)
+    return IndexCheck(Indexer(definitions, settings.tenant, settings.fhir_base), settings.tenant)
 
 
 def _keys(file: Path) -> list[KnownKey]:
@@ -166,9 +184,10 @@ def _with_ledger(settings: Settings, work: Callable[[Ledger], Awaitable[T]]) -> 
 
         async def call() -> T:
             assert reachable.mongodb_uri is not None  # noqa: S101 that is what database() is for
-            client = connect(reachable.mongodb_uri.get_secret_value())
+            chosen = settings.audit
+            client = connect((chosen.mongo_uri or reachable.mongodb_uri).get_secret_value())
             try:
-                return await work(Ledger(client[reachable.database]))
+                return await work(Ledger(client[chosen.database or reachable.database]))
             finally:
                 await client.close()
 

@@ -13,6 +13,7 @@ import pytest
 
 from fhirserver.audit import merkle
 from fhirserver.audit.findings import Class
+from fhirserver.audit.index_check import CORE, IndexCheck
 from fhirserver.audit.keys import KeyFiles, parse_keys
 from fhirserver.audit.ledger import canonical, entry, leaf, mac
 from fhirserver.audit.notes import Checkpoint, Signer, sign, split_note
@@ -21,7 +22,7 @@ from fhirserver.audit.sources import BadExport, export, verify_export, verify_st
 from fhirserver.audit.verify import Verification, anchor_of
 from fhirserver.store import connect
 from fhirserver.store.ledger import CHECKPOINTS, EVENTS, TILES, WRITERS, Ledger
-from tests.kit.ledger import LedgerKit
+from tests.kit.ledger import LedgerKit, indexer
 
 pytestmark = pytest.mark.anyio
 ORIGIN = "clinic.example/audit"
@@ -164,6 +165,7 @@ class Verify:
             verification = Verification(
                 keys, ORIGIN, [anchor_of(note, keys, ORIGIN) for note in anchors or ()],
                 ingest_key=log.keys.ingest_key() if ingest else None, now=log.now + later,
+                index_faults=IndexCheck(indexer(), "default"),
             )  # fmt: skip
             await verify_stored(Ledger(database), verification, since=since)
             verification.finish()
@@ -207,7 +209,7 @@ IN_TILE, BEYOND_TILES, LAST_OF_WRITER, TAIL, TAIL_LAST = 100, 565, 624, 652, 659
 
 def modify_body(log: Log, index: int) -> None:
     row = log.at(index)
-    row["raw"] = body_of(row, outcome="8")
+    row["raw"] = body_of(row, outcomeDesc="altered")
 
 
 def modify_hash(log: Log, index: int) -> None:
@@ -264,13 +266,14 @@ def insert_without_writer(log: Log, index: int) -> None:
 def forge_at_the_end(log: Log, index: int) -> None:
     last = log.at(TAIL_LAST)
     row = last | {"_id": "default/AuditEvent/extra", "s": last["s"] + 1, "p": last["h"], "mac": bytes(16)}
+    row["raw"] = body_of(last, id="extra")
     log.rehash(row)
     log.events.append(row)
 
 
 def forge_unsealed(log: Log, index: int) -> None:
     row = log.at(index)
-    row["raw"] = body_of(row, outcome="8")
+    row["raw"] = body_of(row, outcomeDesc="altered")
     log.rehash(row)
 
 
@@ -318,6 +321,20 @@ def change_origin(log: Log, index: int) -> None:
     log.checkpoints[index]["note"] = sign(other.text(), log.keys.signers())
 
 
+def change_field(name: str, value: Any) -> Callable[[Log, int], None]:
+    def change(log: Log, index: int) -> None:
+        log.at(index)["ix"][name] = value
+
+    return change
+
+
+def change_row(name: str, value: Any) -> Callable[[Log, int], None]:
+    def change(log: Log, index: int) -> None:
+        log.at(index)[name] = value
+
+    return change
+
+
 ALTERATIONS: list[tuple[Callable[[Log, int], None], int, Class]] = [
     *[(modify_body, index, Class.MODIFIED) for index in (0, IN_TILE, BEYOND_TILES, LAST_OF_WRITER, 649, TAIL)],
     *[(modify_hash, index, Class.MODIFIED) for index in (IN_TILE, BEYOND_TILES, LAST_OF_WRITER, 649)],
@@ -341,6 +358,15 @@ ALTERATIONS: list[tuple[Callable[[Log, int], None], int, Class]] = [
     *[(drop_run, index, Class.RUN_GAP) for index in (0, 2, 3)],
     *[(damage, index, Class.BAD_SIGNATURE) for damage in (damage_signature, damage_note, sign_by_another) for index in (0, 3)],
     *[(change_origin, index, Class.WRONG_ORIGIN) for index in (0, 3)],
+    *[(change_field(name, []), index, Class.INDEX_MISMATCH) for name in CORE for index in (IN_TILE, TAIL)],
+    (change_field("patient", ["default/Patient/2"]), IN_TILE, Class.INDEX_MISMATCH),
+    (change_field("date", [{"lo": 0, "hi": 1}]), IN_TILE, Class.INDEX_MISMATCH),
+    (change_row("_id", "default/AuditEvent/other"), IN_TILE, Class.INDEX_MISMATCH),
+    (change_row("_id", "other/AuditEvent/e101"), IN_TILE, Class.INDEX_MISMATCH),
+    (change_row("t", "other"), IN_TILE, Class.INDEX_MISMATCH),
+    (change_row("ts", 0), IN_TILE, Class.INDEX_MISMATCH),
+    (change_row("del", True), IN_TILE, Class.INDEX_MISMATCH),
+    (change_row("ix", {}), IN_TILE, Class.INDEX_MISMATCH),
 ]  # fmt: skip
 
 
@@ -359,7 +385,7 @@ async def test_every_alteration_is_found_and_nothing_else(
 
 
 def test_the_table_covers_every_class_that_tampering_can_have() -> None:
-    others = {Class.INDEX_MISMATCH, Class.ROLLBACK, Class.FORK, Class.UNSEALED_OVERDUE, Class.PURGED}
+    others = {Class.ROLLBACK, Class.FORK, Class.UNSEALED_OVERDUE, Class.PURGED}
     assert {expected for _, _, expected in ALTERATIONS} == set(Class) - others
 
 
@@ -422,6 +448,7 @@ def with_purge(log: Log, size: int, **elements: Any) -> None:
     row["raw"] = body_of(
         row, subtype=coding, entity=[{"detail": [{"type": DETAIL, "valueString": str(size)}]}], **elements
     )
+    row["ix"] = indexer().index("AuditEvent", json.loads(row["raw"])).ix
     log.rehash(row, mac_too=True)
 
 
