@@ -139,6 +139,7 @@ class Foundation:
             Ledger(self.home.audit),
             searcher,
             indexer,
+            self.audit.pseudonym,
             now,
             build_new_id(),
             self.audit.feed,

@@ -28,7 +28,7 @@ class Services:
 
     `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered. Inside a
     transaction `store` is bound to it, and searches made through here see its writes. `feed`: takes AuditEvents of other
-    systems.
+    systems. `pseudonym`: what recorded queries hold for a value of a search parameter that identifies people.
     """
 
     settings: Settings
@@ -39,6 +39,7 @@ class Services:
     ledger: Ledger
     searcher: Searcher
     indexer: Indexer
+    pseudonym: Callable[[str, str], str]
     clock: Callable[[], int]
     new_id: Callable[[], str]
     feed: Feed

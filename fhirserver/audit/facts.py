@@ -111,6 +111,8 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
         reference, identifier = who.get("reference", ""), who.get("identifier", {}).get("value", "")
         if "PROV" in codes:
             found["organization"] = reference or identifier
+        elif event.get("type", {}).get("code") == "110106" and "110152" in codes:
+            found["recipient"] = reference or identifier
         elif "network" in agent and agent["network"].get("type") == "5":
             continue  # this server
         elif codes & {"IRCP", "AUT", "INF", "CST", "humanuser"} or reference.partition("/")[0] in _PERSON:
@@ -123,8 +125,6 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
                 ),
                 "",
             )
-        elif event.get("type", {}).get("code") == "110106" and "110152" in codes:
-            found["recipient"] = reference or identifier
         elif "110150" in codes or "client" not in found:
             found["client"] = identifier or reference
             found["address"] = agent.get("network", {}).get("address", "")

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from fhirserver.r4.dates import date_range
+from fhirserver.store.documents import MILLISECOND, instant
 from fhirserver.store.ledger import Recorded
 
 CORE = ("date", "patient", "agent", "entity", "type", "subtype", "action", "outcome")
@@ -45,7 +46,7 @@ class IndexCheck:
         try:
             body = orjson.loads(event.raw)
             key = f"{self._tenant}/AuditEvent/{body['id']}"
-            moment = date_range(body["meta"]["lastUpdated"])[0]
+            moment = _moment(body["meta"]["lastUpdated"], event.ts)
         except (ValueError, KeyError, TypeError):
             return []  # the body is no event: its hash says so
         faults = []
@@ -56,13 +57,13 @@ class IndexCheck:
         if row.get("v") != 1 or row.get("del"):
             faults.append("it is marked as changed or deleted")
         ix = row.get("ix") or {}
-        if not self._fits(body, ix):
+        if not self._fits(body, ix, moment):
             expected = self._index("AuditEvent", body).ix
             wrong = [name for name in CORE if _values(expected, name) != _values(ix, name)]
             faults += [f"its search field {name} is not what its body says" for name in wrong]
         return faults
 
-    def _fits(self, body: dict[str, Any], ix: Mapping[str, Any]) -> bool:
+    def _fits(self, body: dict[str, Any], ix: Mapping[str, Any], moment: int) -> bool:
         """True where `ix` surely fits; False where that is not known."""
         form = {name: body.get(name) for name in _FORM}
         mark = orjson.dumps(form)
@@ -83,11 +84,14 @@ class IndexCheck:
             return False
         if set(ix.get("agent", ())) != set(known.get("agent", ())):
             return False
-        try:
-            low, high = date_range(body["recorded"])
-        except (ValueError, KeyError):
+        if body.get("recorded") != body["meta"]["lastUpdated"]:
             return False
-        return bool(ix.get("date") == [{"lo": low, "hi": high}])
+        return bool(ix.get("date") == [{"lo": moment, "hi": moment + MILLISECOND}])
+
+
+def _moment(text: str, ts: int) -> int:
+    """The time that `text` tells, microseconds; `ts` is what it probably is."""
+    return ts if instant(ts) == text else date_range(text)[0]
 
 
 def _values(ix: Mapping[str, Any], name: str) -> list[bytes]:

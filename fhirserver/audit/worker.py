@@ -85,6 +85,7 @@ class AuditWorker:
             on_batch=on.on_batch,
         )
         queries = QueryRecorder(pseudonym_key(on.key), chosen.query_values == "raw")
+        self.pseudonym = queries.token
         self.events = RestEvents(builder, queries, self._patients)
         self.security = SecurityEvents(builder, self.recorder, queries, on.clock)
         self.feed = Feed(site, self.recorder, on.indexer, on.new_id, on.clock)

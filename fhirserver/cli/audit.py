@@ -90,7 +90,7 @@ def _verification(options: argparse.Namespace, settings: Settings) -> Verificati
 
 
 def _index_check(options: argparse.Namespace, settings: Settings) -> IndexCheck | None:
-    if options.export is not None:  # an export holds no search fields
+    if options.export is not None or options.no_index:  # an export holds no search fields
         return None
     definitions = Definitions.load().with_parameters(PARAMETERS)
     return IndexCheck(Indexer(definitions, settings.tenant, settings.fhir_base), settings.tenant)

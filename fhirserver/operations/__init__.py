@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.operations import everything, ledger, meta
+from fhirserver.operations import auditreports, everything, ledger, meta
 from fhirserver.outcome import CANONICAL
 
 if TYPE_CHECKING:
@@ -113,6 +113,36 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 ("GET",),
                 ledger.handle_consistency,
                 "Proof that the log of one checkpoint begins with that of another, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "report",
+                _own("AuditEvent-report"),
+                ("type",),
+                ("GET",),
+                auditreports.handle_report,
+                "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "access-report",
+                _own("Patient-access-report"),
+                ("instance",),
+                ("GET",),
+                auditreports.handle_access_report,
+                "Who has seen the data of this patient",
+                types=("Patient",),
+                native=True,
+            ),
+            Operation(
+                "incident-report",
+                _own("AuditEvent-incident-report"),
+                ("type",),
+                ("POST",),
+                auditreports.handle_incident_report,
+                "Affected persons, deadlines and drafts for an incident",
                 types=("AuditEvent",),
                 native=True,
             ),

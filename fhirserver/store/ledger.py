@@ -23,11 +23,15 @@ EVENTS = "audit_events"
 CHECKPOINTS = "audit_checkpoints"
 TILES = "audit_tiles"
 WRITERS = "audit_writers"
+VERIFICATIONS = "audit_verifications"
+POSITIONS = "audit_positions"
 
 RUN_MOST = 5000  # events in one run
 TILE = 256  # hashes in one tile
 _CLAUSES = 500
+_SEARCHED = ("date", "patient", "agent", "entity", "type", "subtype", "action", "outcome")
 _FIELDS = {"w": 1, "s": 1, "p": 1, "h": 1, "mac": 1, "raw": 1, "ts": 1}
+_WHOLE = _FIELDS | {"t": 1, "v": 1, "del": 1} | {f"ix.{name}": 1 for name in _SEARCHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event as the ledger sees it. `key`: `_id`. `ts`: microseconds. `row`: the whole document where asked for."""
+    """An event as the ledger sees it. `key`: `_id`. `ts`: microseconds.
+
+    `row`: the document with the search fields that reports rest on, where asked for.
+    """
 
     key: str
     w: bytes
@@ -85,6 +92,8 @@ class Ledger:
         self._checkpoints = database[CHECKPOINTS]
         self._tiles = database[TILES]
         self._writers = database[WRITERS]
+        self._verifications = database[VERIFICATIONS]
+        self._positions = database[POSITIONS]
 
     async def prepare(self) -> None:
         """Make the unique indexes where they are missing. Raises Unavailable."""
@@ -177,7 +186,7 @@ class Ledger:
 
     async def _find(self, filter: dict[str, Any], limit: int, whole: bool) -> list[Recorded]:
         with translated():
-            cursor = self._events.find(filter, None if whole else _FIELDS).sort("s", ASCENDING)
+            cursor = self._events.find(filter, _WHOLE if whole else _FIELDS).sort("s", ASCENDING)
             rows = await cursor.limit(limit).batch_size(2000).to_list()
         return [_recorded(row, whole=whole) for row in rows]
 
@@ -256,12 +265,37 @@ class Ledger:
         for first in range(0, len(pieces), _CLAUSES):
             with translated():
                 rows = await self._events.find(
-                    {"$or": pieces[first : first + _CLAUSES]}, None if whole else _FIELDS
+                    {"$or": pieces[first : first + _CLAUSES]}, _WHOLE if whole else _FIELDS
                 ).to_list()
             found |= {(row["w"], row["s"]): _recorded(row, whole=whole) for row in rows}
         if len(wanted) != end - start:
             raise KeyError((start, end))
         return [found[place] for place in wanted]
+
+    # --- positions of the feeds
+
+    async def position(self, feed: str) -> int:
+        """The leaf from which a feed goes on."""
+        with translated():
+            row = await self._positions.find_one({"_id": feed})
+        return int(row["at"]) if row else 0
+
+    async def keep_position(self, feed: str, at: int) -> None:
+        """Remember that everything before leaf `at` has arrived."""
+        with translated():
+            await self._positions.update_one({"_id": feed}, {"$set": {"at": at}}, upsert=True)
+
+    # --- verifications
+
+    async def keep_verification(self, result: Mapping[str, Any]) -> None:
+        """Remember what a verification came to."""
+        with translated():
+            await self._verifications.insert_one(dict(result))
+
+    async def last_verification(self) -> dict[str, Any] | None:
+        """What the last verification came to, None before the first."""
+        with translated():
+            return await self._verifications.find_one({}, {"_id": 0}, sort=[("_id", DESCENDING)])
 
     # --- tiles
 
