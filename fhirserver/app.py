@@ -10,13 +10,19 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fhirserver.access.gate import Gate
 from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
+from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.seal import Sealer
+from fhirserver.audit.syslog import Feed as SyslogFeed
+from fhirserver.audit.syslog import Receiver
+from fhirserver.audit.watch import Watch
 from fhirserver.audit.worker import AuditWorker, Surroundings
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
@@ -33,6 +39,7 @@ from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
 from fhirserver.http.tracing import traced
 from fhirserver.jobs.leases import lead
+from fhirserver.operations import auditalerts
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
@@ -51,6 +58,7 @@ from fhirserver.store.leases import Leases
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.migrate import migrate
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
+from fhirserver.store.positions import Positions
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.search import Searcher
 from fhirserver.store.tokens import Tokens
@@ -143,6 +151,7 @@ class Foundation:
             now,
             build_new_id(),
             self.audit.feed,
+            self.audit.alerts,
         )
 
     def fhir(self, services: Services) -> FhirApp:
@@ -235,7 +244,8 @@ async def build(settings: Settings) -> Application:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
     await base.audit.start()
     tasks += [asyncio.create_task(base.audit.run())]
-    tasks += await guardians(settings, base, services.new_id())
+    tasks += await guardians(settings, base)
+    tasks.append(_led(base, "audit-alerts", partial(auditalerts.watch, lambda: front.fhir.engine.services)))
     application = Application(front, services, _nothing)
 
     async def close() -> None:
@@ -253,17 +263,34 @@ async def build(settings: Settings) -> Application:
     return application
 
 
-async def guardians(settings: Settings, base: Foundation, holder: str) -> list[asyncio.Task[None]]:
-    """The leased work on the audit log, begun. `holder`: names this worker."""
-    leases, ledger = Leases(base.home.database, holder), Ledger(base.home.audit)
-    keys = KeyFiles.of(settings)
+async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[None]]:
+    """The leased work on the audit log, begun."""
+    ledger, positions, chosen = Ledger(base.home.audit), Positions(base.home.database), settings.audit
+    keys, alarm = KeyFiles.of(settings), base.audit.alarm
     await ledger.prepare()
     state = settings.data_dir / "audit" / "state.json"
-    sealer = Sealer(ledger, keys, state, base.audit.alarm, now, settings.audit.seal_interval)
-    return [
-        asyncio.create_task(lead(leases, "audit-seal", sealer.run)),
-        asyncio.create_task(lead(leases, "audit-sweep", base.audit.sweeper.run)),
-    ]
+    check = IndexCheck(Indexer(base.core, settings.tenant, settings.fhir_base), settings.tenant)
+    work: dict[str, Callable[[], Awaitable[None]]] = {
+        "audit-seal": Sealer(ledger, keys, state, alarm, now, chosen.seal_interval).run,
+        "audit-sweep": base.audit.sweeper.run,
+        "audit-verify": Watch(ledger, positions, keys, check, alarm, now).run,
+    }
+    sinks = [to_file(chosen.anchor.file)] if chosen.anchor.file else []
+    if chosen.anchor.email:
+        mail = (chosen.anchor.email, chosen.anchor.smtp, chosen.anchor.sender, chosen.origin)
+        sinks.append(to_mail(*mail))
+    if sinks:
+        work["audit-anchor"] = partial(keep_anchors, ledger, positions, sinks, now, alarm)
+    if chosen.syslog.host:
+        receiver = Receiver(**chosen.syslog.model_dump())
+        work["audit-syslog"] = SyslogFeed(ledger, positions, receiver, alarm).run
+    return [_led(base, name, job) for name, job in work.items()]
+
+
+def _led(base: Foundation, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """`work`, begun wherever this worker holds its lease."""
+    holder = f"{base.audit.recorder.chain.writer.hex()}/{name}"
+    return asyncio.create_task(lead(Leases(base.home.database, holder), name, work))
 
 
 async def audit_database(settings: Settings, client: Client) -> Database | None:

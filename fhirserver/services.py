@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fhirserver.search.query import parse_query
 
 if TYPE_CHECKING:
+    from fhirserver.audit.alertbook import AlertBook
     from fhirserver.audit.feed import Feed
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
@@ -43,6 +44,7 @@ class Services:
     clock: Callable[[], int]
     new_id: Callable[[], str]
     feed: Feed
+    alerts: AlertBook
 
     def within(self, store: Store) -> Services:
         """The same services on a store that is bound to a transaction."""

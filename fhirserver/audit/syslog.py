@@ -23,6 +23,7 @@ import orjson
 from fhirserver.audit.alarms import Alarm, Raise
 from fhirserver.outcome import OutcomeError
 from fhirserver.store.ledger import Ledger, Recorded
+from fhirserver.store.positions import Positions
 
 LARGEST = 32_768  # octets of a message that a receiver must take
 BATCH = 500
@@ -59,7 +60,8 @@ def audit_message(event: dict[str, Any], *, most_objects: int | None = None) -> 
     entities = event.get("entity", ())
     for entity in entities[:most_objects]:
         _object(root, entity, event.get("id", ""))
-    return tostring(root, encoding="utf-8", xml_declaration=False)
+    text: str = tostring(root, encoding="unicode")
+    return text.encode()
 
 
 def _coded(parent: Element, name: str, coding: dict[str, Any]) -> None:
@@ -171,6 +173,7 @@ class Feed:
     """
 
     ledger: Ledger
+    positions: Positions
     receiver: Receiver
     alarm: Raise
     interval: float = 5.0
@@ -193,7 +196,7 @@ class Feed:
 
     async def _connection(self) -> None:
         """Serve one connection until it breaks."""
-        at = await self.ledger.position(CURSOR)
+        at = await self.positions.get(CURSOR)
         async with asyncio.timeout(_PATIENCE):
             reader, writer = await asyncio.open_connection(
                 self.receiver.host, self.receiver.port, ssl=self.context(self.receiver)
@@ -205,7 +208,7 @@ class Feed:
                 if taken == at:
                     await asyncio.wait([closed], timeout=self.interval)
                 elif at:
-                    await self.ledger.keep_position(CURSOR, at)
+                    await self.positions.keep(CURSOR, at)
                 at = taken
             raise ConnectionResetError
         finally:
@@ -227,7 +230,7 @@ class Feed:
             writer.write(frame(newest.note.encode(), at=sealed, msgid="CHECKPOINT"))
         async with asyncio.timeout(_PATIENCE):
             await writer.drain()
-            while _unacknowledged(writer):
+            while _unacknowledged(writer):  # noqa: ASYNC110 the kernel tells nobody
                 await asyncio.sleep(0.005)
         return end
 

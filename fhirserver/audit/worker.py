@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from fhirserver.audit.agents import Site
 from fhirserver.audit.alarms import Alarm
+from fhirserver.audit.alertbook import AlertBook
 from fhirserver.audit.chain import Chain
 from fhirserver.audit.event import EventBuilder
 from fhirserver.audit.feed import Feed
@@ -86,6 +87,7 @@ class AuditWorker:
         )
         queries = QueryRecorder(pseudonym_key(on.key), chosen.query_values == "raw")
         self.pseudonym = queries.token
+        self.alerts = AlertBook(builder, self.recorder, self.log, on.clock)
         self.events = RestEvents(builder, queries, self._patients)
         self.security = SecurityEvents(builder, self.recorder, queries, on.clock)
         self.feed = Feed(site, self.recorder, on.indexer, on.new_id, on.clock)

@@ -38,7 +38,10 @@ DEFAULT_DAYS = 30
 DORMANT_DAYS = 365
 _REPORT = ("kind", "start", "end", "patient", "agent", "value", "_format", "language")
 _OWN = ("from", "to", "_format", "language")
-_INCIDENT = ("known", "start", "end", "agent", "client", "address", "patient", "description", "measures", "_format", "language")  # fmt: skip
+_INCIDENT = (
+    "known", "start", "end", "agent", "client", "address", "patient", "description", "measures",
+    "_format", "language",
+)  # fmt: skip
 _DAY = 86_400_000_000
 _NAMES = {
     "application/json": "json",
@@ -78,12 +81,12 @@ async def handle_report(interaction: Interaction, permission: Permission, servic
 async def handle_access_report(
     interaction: Interaction, permission: Permission, services: Services
 ) -> Result:
-    """Who has seen the data of this patient: for the patient, who acts for them, and auditors."""
+    """Who has seen the data of this patient: for the patient and who acts for them."""
     question = _question(dict(_pairs(interaction, _OWN)), services, ("from", "to"), since=0)
     id = interaction.id or ""
-    if not (_is_auditor(permission) or id in permission.agent.acts_for):
+    if permission.agent.scopes is not None and id not in permission.agent.acts_for:
         raise Forbidden(
-            "Only the patient, who acts for them, and auditors get this report.",
+            "This is for the patient and who acts for them; auditors use AuditEvent/$report?kind=access.",
             code="access-report-forbidden",
         )
     reading = on_behalf(permission, "access report of the patient")

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import Document, translated
 from fhirserver.store.lanes import Database
+
+Collection = AsyncCollection[Document]
 
 EVENTS = "audit_events"
 CHECKPOINTS = "audit_checkpoints"
 TILES = "audit_tiles"
 WRITERS = "audit_writers"
 VERIFICATIONS = "audit_verifications"
-POSITIONS = "audit_positions"
 
 RUN_MOST = 5000  # events in one run
 TILE = 256  # hashes in one tile
@@ -93,19 +95,13 @@ class Ledger:
         self._tiles = database[TILES]
         self._writers = database[WRITERS]
         self._verifications = database[VERIFICATIONS]
-        self._positions = database[POSITIONS]
 
     async def prepare(self) -> None:
         """Make the unique indexes where they are missing. Raises Unavailable."""
-        with translated():
-            have = await self._events.index_information()
-            if not any(list(index["key"]) == [("w", 1), ("s", 1)] for index in have.values()):
-                await self._events.create_index(
-                    [("w", ASCENDING), ("s", ASCENDING)], name="ledger", unique=True
-                )
-            await self._checkpoints.create_index("prev", name="prev", unique=True)
-            await self._checkpoints.create_index([("runs.w", ASCENDING), ("_id", DESCENDING)], name="writer")
-            await self._checkpoints.create_index([("runs.w", ASCENDING), ("runs.s0", ASCENDING)], name="run")
+        await _index(self._events, [("w", ASCENDING), ("s", ASCENDING)], unique=True)
+        await _index(self._checkpoints, [("prev", ASCENDING)], unique=True)
+        await _index(self._checkpoints, [("runs.w", ASCENDING), ("_id", DESCENDING)])
+        await _index(self._checkpoints, [("runs.w", ASCENDING), ("runs.s0", ASCENDING)])
 
     # --- writers
 
@@ -272,19 +268,6 @@ class Ledger:
             raise KeyError((start, end))
         return [found[place] for place in wanted]
 
-    # --- positions of the feeds
-
-    async def position(self, feed: str) -> int:
-        """The leaf from which a feed goes on."""
-        with translated():
-            row = await self._positions.find_one({"_id": feed})
-        return int(row["at"]) if row else 0
-
-    async def keep_position(self, feed: str, at: int) -> None:
-        """Remember that everything before leaf `at` has arrived."""
-        with translated():
-            await self._positions.update_one({"_id": feed}, {"$set": {"at": at}}, upsert=True)
-
     # --- verifications
 
     async def keep_verification(self, result: Mapping[str, Any]) -> None:
@@ -315,6 +298,14 @@ class Ledger:
             except DuplicateKeyError:
                 return (await self.tiles(level, [n])).get(n) == tile
         return True
+
+
+async def _index(collection: Collection, keys: list[tuple[str, int]], *, unique: bool = False) -> None:
+    """Make an index where there is none on these keys: a user that may only insert finds them made."""
+    with translated():
+        have = await collection.index_information()
+        if not any(list(index["key"]) == keys for index in have.values()):
+            await collection.create_index(keys, unique=unique)
 
 
 def seal_of(row: Mapping[str, Any]) -> Seal:
