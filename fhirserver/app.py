@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
@@ -19,11 +20,13 @@ from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.parameters import PARAMETERS
+from fhirserver.audit.purge import Purge, plan, remove
 from fhirserver.audit.seal import Sealer
 from fhirserver.audit.syslog import Feed as SyslogFeed
 from fhirserver.audit.syslog import Receiver
 from fhirserver.audit.watch import Watch
 from fhirserver.audit.worker import AuditWorker, Surroundings
+from fhirserver.context import Agent, Interaction, Kind, Permission, Trace
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
@@ -39,7 +42,7 @@ from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
 from fhirserver.http.tracing import traced
 from fhirserver.jobs.leases import lead
-from fhirserver.operations import auditalerts
+from fhirserver.operations import OPERATIONS, auditalerts
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
@@ -291,6 +294,47 @@ def _led(base: Foundation, name: str, work: Callable[[], Awaitable[None]]) -> as
     """`work`, begun wherever this worker holds its lease."""
     holder = f"{base.audit.recorder.chain.writer.hex()}/{name}"
     return asyncio.create_task(lead(Leases(base.home.database, holder), name, work))
+
+
+async def audit_report(settings: Settings, given: Mapping[str, str]) -> bytes:
+    """A report on the audit log for the command line; `given`: parameters of $report. Raises OutcomeError, CannotStart."""
+    base = await lay(settings)
+    try:
+        await base.audit.start()
+        services = base.services(base.core)
+        trace = Trace({"k": "operation", "n": "command line"}, services.new_id)
+        permission = Permission(Agent("command line"), "report of the command line", trace=trace)
+        asked = Interaction(Kind.OPERATION, "AuditEvent", query=tuple(given.items()), operation="report")
+        result = await OPERATIONS["report"].handler(asked, permission, services)
+        await base.audit.alerts.note_use("report", list(given.items()))
+        await base.audit.stop()
+        await services.store.close()
+        return result.content.body if result.content is not None else b""
+    finally:
+        await base.close()
+
+
+async def audit_purge(settings: Settings, before: date, approvers: Sequence[str]) -> tuple[Purge, int]:
+    """Purge the audit log: what was planned, and how many events went. Raises PurgeRefused, OutcomeError, CannotStart."""
+    base = await lay(settings)
+    try:
+        ledger, chosen = Ledger(base.home.audit), settings.audit
+        today = datetime.fromtimestamp(now() / 1_000_000, UTC).date()
+        planned = await plan(
+            ledger,
+            before,
+            years=chosen.retention_years,
+            approvers=approvers,
+            today=today,
+            hold=chosen.legal_hold,
+        )
+        await base.audit.start()
+        await base.audit.alerts.note_purge(planned)
+        removed = await remove(ledger, planned)
+        await base.audit.stop()
+        return planned, removed
+    finally:
+        await base.close()
 
 
 async def audit_database(settings: Settings, client: Client) -> Database | None:

@@ -9,6 +9,8 @@ from fhirserver.audit import vocabulary as v
 from fhirserver.audit.agents import coded, record_of
 from fhirserver.audit.alerts import Alert
 from fhirserver.audit.event import SUCCESS, Entity, Event, EventBuilder, Head, Outcome
+from fhirserver.audit.purge import Purge
+from fhirserver.audit.purges import DETAIL, PURGE
 from fhirserver.audit.record import Recorder
 from fhirserver.context import Agent, JsonObject, Request
 from fhirserver.store.audit import AuditLog
@@ -55,6 +57,20 @@ class AlertBook:
         key = (ACKNOWLEDGED, *(str(record.get(name)) for name in ("c", "n", "u", "f", "a", "p", "l")))
         await self.recorder.record([self.builder.build(head, agents, key, [entity], self.clock(), id)])
         return id
+
+    async def note_use(self, what: str, detail: Sequence[tuple[str, str]]) -> None:
+        """Record that the command line has used the audit log. Raises Unavailable."""
+        head = Head(v.AUDIT_LOG_USED, ((v.SUBTYPE, what),), "E", SUCCESS)
+        entity = Entity((v.OWN_ENTITY, "command"), identifier=what, detail=tuple(detail))
+        await self.recorder.record([self.builder.build(head, self._server, (what,), [entity], self.clock())])
+
+    async def note_purge(self, purge: Purge) -> None:
+        """Record a purge before it is done. Raises Unavailable."""
+        head = Head(v.SECURITY_ALERT, ((v.SUBTYPE, PURGE),), "D", SUCCESS)
+        detail = [(DETAIL, str(purge.size)), ("before", purge.before.isoformat())]
+        detail += [("policy", f"{purge.years} years"), *(("approver", name) for name in purge.approvers)]
+        entity = Entity((v.OWN_ENTITY, PURGE), identifier=f"0-{purge.size}", detail=tuple(detail))
+        await self.recorder.record([self.builder.build(head, self._server, (PURGE,), [entity], self.clock())])
 
     def _event(self, alert: Alert) -> Event:
         head = Head(v.SECURITY_ALERT, ((v.SUBTYPE, f"alert-{alert.rule}"),), "E", Outcome("4", alert.text))

@@ -95,4 +95,4 @@ def _span(text: str) -> tuple[time, time]:
     if found is None:
         raise ValueError("opening hours look like: mo-fr 07:00-19:00; sa 08:00-12:00")
     a, b, c, d = map(int, found.groups())
-    return time(a, b), time(c, d) if c < 24 else time.max
+    return time(a, b), time.max if (c, d) == (24, 0) else time(c, d)

@@ -17,6 +17,8 @@ from fhirserver.audit.keys import BadKeyFile, KeyFiles, KnownKey, parse_keys
 from fhirserver.audit.notes import BadNote, Checkpoint, split_note
 from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.proofs import BadProof, check_proof
+from fhirserver.audit.purge import WARN_YEARS, PurgeRefused
+from fhirserver.audit.reports import KINDS
 from fhirserver.audit.sources import BadExport, export, verify_export, verify_stored
 from fhirserver.audit.tiles import DamagedLedger
 from fhirserver.audit.verify import Verification, anchor_of, report, summary
@@ -159,6 +161,41 @@ def sealed_at(seal: Seal) -> datetime:
     return datetime.fromisoformat(Checkpoint.parse(split_note(seal.note)[0]).sealed).astimezone(UTC)
 
 
+def _report(options: argparse.Namespace) -> int:
+    if options.kind not in KINDS:
+        raise UsageError(f"there is no report {options.kind!r}; there are {', '.join(KINDS)}")
+    given = {"kind": options.kind, "_format": options.format, "language": options.language}
+    for name in ("start", "end", "patient", "agent", "value"):
+        if (value := getattr(options, name)) is not None:
+            given[name] = str(value)
+    from fhirserver.app import audit_report
+
+    with database(load_settings(options)) as reachable:
+        body = asyncio.run(audit_report(reachable, given))
+    if options.out is not None:
+        options.out.write_bytes(body)
+    else:
+        sys.stdout.buffer.write(body)
+        sys.stdout.flush()
+    return 0
+
+
+def _purge(options: argparse.Namespace) -> int:
+    from fhirserver.app import audit_purge
+
+    settings = load_settings(options)
+    years = settings.audit.retention_years
+    if years is not None and years < WARN_YEARS:
+        note(f"a retention of {years} years is shorter than the {WARN_YEARS} that some rules ask for")
+    try:
+        with database(settings) as reachable:
+            planned, removed = asyncio.run(audit_purge(reachable, options.before, options.approved_by))
+    except PurgeRefused as problem:
+        raise CommandFailed(f"refused: {problem}") from problem
+    say(f"{removed:,} events removed, up to size {planned.size:,}; their hashes stay and verify as PURGED")
+    return 0
+
+
 def _rotate(options: argparse.Namespace) -> int:
     try:
         key = KeyFiles.of(load_settings(options)).rotate()
@@ -201,6 +238,8 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "verify-proof": _verify_proof,
     "export": _export,
+    "report": _report,
+    "purge": _purge,
     "rotate-key": _rotate,
     "revoke-key": _revoke,
 }
