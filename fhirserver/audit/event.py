@@ -215,6 +215,8 @@ class EventBuilder:
             "patient": patients, PATIENTS: patients,
         }  # fmt: skip
         ix.update((name, list(values)) for name, values in found.items() if values)
+        if any(entity.query is None for entity in entities):  # an entity without a reference counts as one of none
+            ix.setdefault("entity", [])
         return ix
 
 
