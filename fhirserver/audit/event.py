@@ -28,7 +28,7 @@ from fhirserver.store.documents import PATIENTS, instant
 MOST_ENTITIES = 500
 _MOST_ISSUES = 20
 _MOST_FORMS = 2000
-_WORDS = ("_text", "_content")
+WORDS = ("_text", "_content")
 _VARYING = ("recorded", "entity", "id")
 
 
@@ -53,7 +53,7 @@ class Event:
 def indexed_event(indexer: Indexer, id: str, ts: int, raw: bytes, resource: JsonObject) -> Event:
     """An event that is there as a whole resource, indexed the ordinary way; words are not indexed."""
     indexed = indexer.index("AuditEvent", resource)
-    x = {name: value for name, value in indexed.x.items() if name not in _WORDS}
+    x = {name: value for name, value in indexed.x.items() if name not in WORDS}
     return Event(id, ts, raw, indexed.ix, x)
 
 
@@ -186,7 +186,7 @@ class EventBuilder:
         indexed = self._indexer.index("AuditEvent", {k: e for k, e in event.items() if k not in _VARYING})
         ix = dict(indexed.ix)
         ending = tuple(name for name in ix if name.endswith(("~s", "~d")))
-        x = {name: value for name, value in indexed.x.items() if name not in _WORDS}
+        x = {name: value for name, value in indexed.x.items() if name not in WORDS}
         return _Form(parts, ix, x, tuple(ix.get("patient", ())), ending)
 
     def _fields(self, form: _Form, entities: Sequence[Entity], ts: int, id: str) -> dict[str, Any]:
@@ -215,7 +215,9 @@ class EventBuilder:
             "patient": patients, PATIENTS: patients,
         }  # fmt: skip
         ix.update((name, list(values)) for name, values in found.items() if values)
-        if any(entity.query is None for entity in entities):  # an entity without a reference counts as one of none
+        if any(
+            entity.query is None for entity in entities
+        ):  # an entity without a reference counts as one of none
             ix.setdefault("entity", [])
         return ix
 
