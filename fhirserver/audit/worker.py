@@ -120,9 +120,10 @@ class AuditWorker:
         return ["audit events cannot be stored"] if failing else []
 
     async def start(self) -> None:
-        """Record the start of the process, and what earlier ones have left in the spool. Raises OutcomeError."""
+        """Record the start of the process, and what became of earlier ones. Raises OutcomeError."""
         await self.recorder.chain.open()
         await self.recorder.commit([self.system.started(self.recorder.chain.writer)])
+        await self.sweeper.find_lost_once()
         if self.spool is not None and self.spool.left():
             await self._replay(self.spool)
 
