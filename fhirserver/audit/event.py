@@ -129,6 +129,7 @@ class EventBuilder:
         self.site = site
         self.new_id = new_id
         self._tenant = tenant
+        self._patient = f"{tenant}/Patient/"
         self._indexer = indexer
         self._forms: dict[Any, _Form] = {}
         self._mark = secrets.token_hex(16)  # stands for what varies; nobody can put it into a value
@@ -196,29 +197,28 @@ class EventBuilder:
             ix[name] += id
         ix["date"] = [date.entry(ts, ts + 1000)]
         ix["date~s"] = f"{date.sort_key(ts)}\x00{id}"
-        keys: dict[str, None] = {}
-        types: dict[str, None] = {}
-        roles: dict[str, None] = {}
-        ids: dict[str, None] = {}
+        ix["entity-type"], roles = _codes(tuple([(entity.type, entity.role) for entity in entities]))
+        if roles:
+            ix["entity-role"] = roles
+        keys: list[str] = []
+        ids: list[str] = []
         for entity in entities:
-            types.update(_tokens(*entity.type))
-            if entity.role is not None:
-                roles.update(_tokens(v.OBJECT_ROLE, entity.role))
-            if entity.reference is not None and entity.reference[0] != "#":
-                keys[f"{self._tenant}/{entity.reference.partition('/_history/')[0]}"] = None
-            if entity.identifier is not None:
-                ids.update({entity.identifier: None, f"|{entity.identifier}": None})
-        prefix = f"{self._tenant}/Patient/"
-        patients = dict.fromkeys((*form.patients, *(key for key in keys if key.startswith(prefix))))
-        found = {
-            "entity": keys, "entity~id": ids, "entity-type": types, "entity-role": roles,
-            "patient": patients, PATIENTS: patients,
-        }  # fmt: skip
-        ix.update((name, list(values)) for name, values in found.items() if values)
-        if any(
-            entity.query is None for entity in entities
-        ):  # an entity without a reference counts as one of none
-            ix.setdefault("entity", [])
+            reference, identifier = entity.reference, entity.identifier
+            if reference is not None and reference[0] != "#":
+                keys.append(f"{self._tenant}/{reference.partition('/_history/')[0]}")
+            if identifier is not None:
+                ids += (identifier, f"|{identifier}")
+            if entity.query is None:  # an entity without a reference counts as one of none
+                ix["entity"] = keys
+        if len(keys) > 1:
+            ix["entity"] = keys = list(dict.fromkeys(keys))
+        if ids:
+            ix["entity~id"] = list(dict.fromkeys(ids))
+        patients = [key for key in keys if key.startswith(self._patient)]
+        if form.patients:
+            patients = list(dict.fromkeys((*form.patients, *patients)))
+        if patients:
+            ix["patient"] = ix[PATIENTS] = patients
         return ix
 
 
@@ -231,6 +231,17 @@ def _outcome_resource(outcome: Outcome) -> JsonObject:
 
 
 @lru_cache(maxsize=1024)
+def _codes(pairs: tuple[tuple[v.Code, str | None], ...]) -> tuple[list[str], list[str]]:
+    """What search sees of the types and roles of entities; shared, so never to be changed."""
+    types: dict[str, None] = {}
+    roles: dict[str, None] = {}
+    for type, role in dict.fromkeys(pairs):
+        types.update(_tokens(*type))
+        if role is not None:
+            roles.update(_tokens(v.OBJECT_ROLE, role))
+    return list(types), list(roles)
+
+
 def _tokens(system: str, code: str) -> dict[str, None]:
     return {code: None, f"{system}|{code}": None, f"{system}|": None}
 
