@@ -196,7 +196,7 @@ async def lay(settings: Settings) -> Foundation:
         Surroundings(
             home,
             Leases(database, secrets.token_hex(8)),
-            Indexer(core, settings.tenant, settings.fhir_base),
+            core,
             KeyFiles.of(settings).ingest_key(),
             now,
             build_new_id(),

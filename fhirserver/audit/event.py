@@ -28,7 +28,7 @@ from fhirserver.store.documents import PATIENTS, instant
 MOST_ENTITIES = 500
 _MOST_ISSUES = 20
 _MOST_FORMS = 2000
-_WORDS = ("_text", "_content")
+WORDS = ("_text", "_content")
 _VARYING = ("recorded", "entity", "id")
 
 
@@ -53,7 +53,7 @@ class Event:
 def indexed_event(indexer: Indexer, id: str, ts: int, raw: bytes, resource: JsonObject) -> Event:
     """An event that is there as a whole resource, indexed the ordinary way; words are not indexed."""
     indexed = indexer.index("AuditEvent", resource)
-    x = {name: value for name, value in indexed.x.items() if name not in _WORDS}
+    x = {name: value for name, value in indexed.x.items() if name not in WORDS}
     return Event(id, ts, raw, indexed.ix, x)
 
 
@@ -129,6 +129,7 @@ class EventBuilder:
         self.site = site
         self.new_id = new_id
         self._tenant = tenant
+        self._patient = f"{tenant}/Patient/"
         self._indexer = indexer
         self._forms: dict[Any, _Form] = {}
         self._mark = secrets.token_hex(16)  # stands for what varies; nobody can put it into a value
@@ -186,7 +187,7 @@ class EventBuilder:
         indexed = self._indexer.index("AuditEvent", {k: e for k, e in event.items() if k not in _VARYING})
         ix = dict(indexed.ix)
         ending = tuple(name for name in ix if name.endswith(("~s", "~d")))
-        x = {name: value for name, value in indexed.x.items() if name not in _WORDS}
+        x = {name: value for name, value in indexed.x.items() if name not in WORDS}
         return _Form(parts, ix, x, tuple(ix.get("patient", ())), ending)
 
     def _fields(self, form: _Form, entities: Sequence[Entity], ts: int, id: str) -> dict[str, Any]:
@@ -196,25 +197,28 @@ class EventBuilder:
             ix[name] += id
         ix["date"] = [date.entry(ts, ts + 1000)]
         ix["date~s"] = f"{date.sort_key(ts)}\x00{id}"
-        keys: dict[str, None] = {}
-        types: dict[str, None] = {}
-        roles: dict[str, None] = {}
-        ids: dict[str, None] = {}
+        ix["entity-type"], roles = _codes(tuple([(entity.type, entity.role) for entity in entities]))
+        if roles:
+            ix["entity-role"] = roles
+        keys: list[str] = []
+        ids: list[str] = []
         for entity in entities:
-            types.update(_tokens(*entity.type))
-            if entity.role is not None:
-                roles.update(_tokens(v.OBJECT_ROLE, entity.role))
-            if entity.reference is not None and entity.reference[0] != "#":
-                keys[f"{self._tenant}/{entity.reference.partition('/_history/')[0]}"] = None
-            if entity.identifier is not None:
-                ids.update({entity.identifier: None, f"|{entity.identifier}": None})
-        prefix = f"{self._tenant}/Patient/"
-        patients = dict.fromkeys((*form.patients, *(key for key in keys if key.startswith(prefix))))
-        found = {
-            "entity": keys, "entity~id": ids, "entity-type": types, "entity-role": roles,
-            "patient": patients, PATIENTS: patients,
-        }  # fmt: skip
-        ix.update((name, list(values)) for name, values in found.items() if values)
+            reference, identifier = entity.reference, entity.identifier
+            if reference is not None and reference[0] != "#":
+                keys.append(f"{self._tenant}/{reference.partition('/_history/')[0]}")
+            if identifier is not None:
+                ids += (identifier, f"|{identifier}")
+            if entity.query is None:  # an entity without a reference counts as one of none
+                ix["entity"] = keys
+        if len(keys) > 1:
+            ix["entity"] = keys = list(dict.fromkeys(keys))
+        if ids:
+            ix["entity~id"] = list(dict.fromkeys(ids))
+        patients = [key for key in keys if key.startswith(self._patient)]
+        if form.patients:
+            patients = list(dict.fromkeys((*form.patients, *patients)))
+        if patients:
+            ix["patient"] = ix[PATIENTS] = patients
         return ix
 
 
@@ -227,6 +231,17 @@ def _outcome_resource(outcome: Outcome) -> JsonObject:
 
 
 @lru_cache(maxsize=1024)
+def _codes(pairs: tuple[tuple[v.Code, str | None], ...]) -> tuple[list[str], list[str]]:
+    """What search sees of the types and roles of entities; shared, so never to be changed."""
+    types: dict[str, None] = {}
+    roles: dict[str, None] = {}
+    for type, role in dict.fromkeys(pairs):
+        types.update(_tokens(*type))
+        if role is not None:
+            roles.update(_tokens(v.OBJECT_ROLE, role))
+    return list(types), list(roles)
+
+
 def _tokens(system: str, code: str) -> dict[str, None]:
     return {code: None, f"{system}|{code}": None, f"{system}|": None}
 

@@ -32,7 +32,7 @@ Owners = Callable[[str, str], Awaitable[tuple[str, ...] | None]]
 class Auditor:
     """Audits Exchanges. `owners`: the patients of a stored resource by type and id, None where it is not there.
 
-    `clock`: microseconds since 1970.
+    `clock`: microseconds since 1970. `searchable`: codes of the search parameters that events are indexed by.
     """
 
     events: RestEvents
@@ -40,6 +40,7 @@ class Auditor:
     owners: Owners
     clock: Callable[[], int]
     floods: Floods
+    searchable: frozenset[str]
 
     def traced(self, exchange: Exchange) -> Exchange:
         """The Exchange with the audit context in each of its interactions."""

@@ -51,7 +51,7 @@ class Sweeper:
         while True:
             with suppress(OutcomeError):
                 await self.sweep()
-                await self.find_lost()
+                await self.find_lost_once()
             await asyncio.sleep(EVERY)
 
     async def sweep(self) -> int:
@@ -73,6 +73,12 @@ class Sweeper:
                 made += len(missing)
         await self.owed.done(until)
         return made
+
+    async def find_lost_once(self) -> None:
+        """The same as find_lost, unless another worker is at it. Raises OutcomeError."""
+        if await self.leases.take("audit-lost", EVERY):
+            await self.find_lost()
+            await self.leases.release("audit-lost")
 
     async def find_lost(self) -> int:
         """Tell of processes that ended without a word; how many. Raises OutcomeError."""

@@ -19,7 +19,7 @@ from fhirserver.audit.agents import Site
 from fhirserver.audit.alarms import Alarm
 from fhirserver.audit.alertbook import AlertBook
 from fhirserver.audit.chain import Chain
-from fhirserver.audit.event import EventBuilder
+from fhirserver.audit.event import WORDS, EventBuilder
 from fhirserver.audit.feed import Feed
 from fhirserver.audit.floods import Floods
 from fhirserver.audit.record import Bounds, Recorder
@@ -32,6 +32,7 @@ from fhirserver.audit.sweep import ALIVE_SECONDS, Sweeper, about_process, lease_
 from fhirserver.audit.system import SystemEvents
 from fhirserver.context import Version
 from fhirserver.outcome import OutcomeError
+from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.search.index import Indexer
 from fhirserver.store.audit import AuditLog
@@ -53,11 +54,15 @@ _LOG = logging.getLogger("fhirserver.audit")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the audit is built on. `key`: K_ingest. `clock`: microseconds since 1970. `new_id`: a fresh logical id."""
+    """What the audit is built on.
+
+    `definitions`: by which events are indexed, for ever. `key`: K_ingest. `clock`: microseconds since 1970. `new_id`: a
+    fresh logical id.
+    """
 
     home: Home
     leases: Leases
-    indexer: Indexer
+    definitions: Definitions
     key: bytes
     clock: Callable[[], int]
     new_id: Callable[[], str]
@@ -74,9 +79,12 @@ class AuditWorker:
         self._on = on
         self.log = AuditLog(on.home.audit, settings.tenant, round(chosen.commit_timeout * 1000))
         self._ledger = Ledger(on.home.audit)
-        builder = EventBuilder(site, settings.tenant, on.indexer, on.new_id)
+        self._indexer = Indexer(on.definitions, settings.tenant, settings.fhir_base)
+        builder = EventBuilder(site, settings.tenant, self._indexer, on.new_id)
         self.system = SystemEvents(builder, on.clock)
-        self.spool = Spool(chosen.spool_dir, on.indexer) if chosen.spool_dir and _spools(settings) else None
+        self.spool = (
+            Spool(chosen.spool_dir, self._indexer) if chosen.spool_dir and _spools(settings) else None
+        )
         chain = Chain(self.log, on.key, about_process() | {"at": on.clock()}, self._on_taken_id)
         self.recorder = Recorder(
             chain,
@@ -90,8 +98,9 @@ class AuditWorker:
         self.alerts = AlertBook(builder, self.recorder, self.log, on.clock)
         self.events = RestEvents(builder, queries, self._patients)
         self.security = SecurityEvents(builder, self.recorder, queries, on.clock)
-        self.feed = Feed(site, self.recorder, on.indexer, on.new_id, on.clock)
+        self.feed = Feed(site, self.recorder, self._indexer, on.new_id, on.clock)
         self.floods = Floods()
+        self._searchable = frozenset(on.definitions.search_parameters("AuditEvent")) - set(WORDS)
         self.sweeper = Sweeper(
             self.log,
             OwedVersions(on.home, settings.tenant),
@@ -104,7 +113,9 @@ class AuditWorker:
 
     def auditor(self, store: Store) -> Auditor:
         """The audit station of an engine on `store`."""
-        return Auditor(self.events, self.recorder, store.owners, self._on.clock, self.floods)
+        return Auditor(
+            self.events, self.recorder, store.owners, self._on.clock, self.floods, self._searchable
+        )
 
     def reasons(self) -> list[str]:
         """Why the server is not ready, as far as the audit is concerned."""
@@ -112,9 +123,10 @@ class AuditWorker:
         return ["audit events cannot be stored"] if failing else []
 
     async def start(self) -> None:
-        """Record the start of the process, and what earlier ones have left in the spool. Raises OutcomeError."""
+        """Record the start of the process, and what became of earlier ones. Raises OutcomeError."""
         await self.recorder.chain.open()
         await self.recorder.commit([self.system.started(self.recorder.chain.writer)])
+        await self.sweeper.find_lost_once()
         if self.spool is not None and self.spool.left():
             await self._replay(self.spool)
 
@@ -170,7 +182,7 @@ class AuditWorker:
             return version.patients
         if version.raw is None:
             return ()
-        keys = self._on.indexer.index(version.type, parse_json(version.raw)).ix.get(PATIENTS, ())
+        keys = self._indexer.index(version.type, parse_json(version.raw)).ix.get(PATIENTS, ())
         return tuple(key.rpartition("/")[2] for key in keys)
 
     def _on_taken_id(self, event: str) -> None:

@@ -110,7 +110,7 @@ class Engine:
 
     def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
         """What the agent may do with `interaction`, under its audit context. Raises Forbidden, NotAllowed."""
-        auditevents.check(interaction)
+        auditevents.check(interaction, self.auditor.searchable, self.services)
         permission = self.gate.authorize(agent, interaction)
         denied = permission.denied | auditevents.out_of_reach(interaction)
         return replace(permission, denied=denied, trace=interaction.trace)

@@ -18,11 +18,13 @@ _OTHERS: frozenset[str] = frozenset()
 _APART = frozenset((AUDIT_TYPE,))
 _CHANGES = (Kind.UPDATE, Kind.PATCH, Kind.DELETE)
 _SEARCHES = (Kind.SEARCH_TYPE, Kind.SEARCH_COMPARTMENT)
-_WORDS = ("_text", "_content")
 
 
-def check(interaction: Interaction) -> None:
-    """Raise NotAllowed for what would change an AuditEvent, NotSupported for a search that they are not indexed for."""
+def check(interaction: Interaction, searchable: frozenset[str], services: Services) -> None:
+    """Raise NotAllowed for what would change an AuditEvent, NotSupported for a search that they are not indexed for.
+
+    `searchable`: codes of the parameters that they are indexed by, which is done once and for all when they are stored.
+    """
     if interaction.type != AUDIT_TYPE:
         return
     conditional = interaction.kind is Kind.CREATE and "if-none-exist" in interaction.headers
@@ -31,13 +33,15 @@ def check(interaction: Interaction) -> None:
             "AuditEvents are never changed or removed; read and search them, or POST one of another system.",
             code="audit-immutable",
         )
-    if interaction.kind in _SEARCHES and any(
-        name.partition(":")[0] in _WORDS for name, _ in interaction.query
-    ):
-        raise NotSupported(
-            "The words of AuditEvents are not indexed; search by patient, agent, entity, date and the others.",
-            code="parameter-not-supported",
-        )
+    if interaction.kind in _SEARCHES:
+        known = services.definitions.search_parameters(AUDIT_TYPE)
+        codes = {name.partition(":")[0].partition(".")[0] for name, _ in interaction.query}
+        if any(code in known and code not in searchable for code in codes):
+            raise NotSupported(
+                "AuditEvents are not indexed by this parameter; search by patient, agent, entity, date and the others "
+                "that GET /metadata names.",
+                code="parameter-not-supported",
+            )
 
 
 def out_of_reach(interaction: Interaction) -> frozenset[str]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 import bson
@@ -74,7 +75,12 @@ def system_clock() -> int:
 def instant(ts: int) -> str:
     """`ts` as a FHIR instant with milliseconds: '2026-03-01T12:00:00.123Z'."""
     seconds, rest = divmod(ts, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // MILLISECOND:03d}Z"
+    return f"{_second(seconds)}.{rest // MILLISECOND:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def is_id(id: str) -> bool:
