@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fhirserver.audit import vocabulary as v
 from fhirserver.audit.agents import coded, record_of
-from fhirserver.audit.alerts import Alert
+from fhirserver.audit.disclosure.alerts import Alert
 from fhirserver.audit.event import SUCCESS, Entity, Event, EventBuilder, Head, Outcome
 from fhirserver.audit.purge import Purge
 from fhirserver.audit.purges import DETAIL, PURGE

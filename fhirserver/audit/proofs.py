@@ -15,7 +15,7 @@ from fhirserver.audit.keys import KnownKey
 from fhirserver.audit.ledger import entry, leaf
 from fhirserver.audit.notes import BadNote
 from fhirserver.audit.tiles import StoredTree
-from fhirserver.audit.verify import anchor_of
+from fhirserver.audit.verify_report import anchor_of
 from fhirserver.outcome import BadRequest, Conflict, NotFound
 from fhirserver.store.ledger import Ledger
 

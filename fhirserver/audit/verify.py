@@ -8,12 +8,9 @@ fits, and only a root that fits none of them is a ROOT_MISMATCH. After a gap it 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import islice
-
-import orjson
 
 from fhirserver.audit import merkle
 from fhirserver.audit.findings import TAMPERED, Class, Finding, Findings
@@ -21,26 +18,21 @@ from fhirserver.audit.keys import KnownKey, trusted_signers
 from fhirserver.audit.ledger import START, entry, is_authentic, leaf
 from fhirserver.audit.notes import BadNote, Checkpoint, split_note
 from fhirserver.audit.purges import purged_to
+from fhirserver.audit.verify_leaves import (
+    Events,
+    IndexFaults,
+    Leaf,
+    Tiles,
+    finding,
+    finding_at,
+    hash_at,
+    rank,
+    witness_of,
+)
 from fhirserver.store.ledger import TILE, Recorded, Run, Seal
 
 OVERDUE_SECONDS = 60
 _TRIES = 64
-
-Events = Mapping[
-    tuple[bytes, int], Sequence[Recorded]
-]  # (w, s) -> the event; more than one where some were inserted
-Tiles = Mapping[int, Sequence[bytes]]  # number -> hashes of a full level-0 tile
-IndexFaults = Callable[[Recorded], list[str]]
-
-
-@dataclass(slots=True)
-class _Leaf:
-    """A leaf of the checkpoint under way. `h`: the hash taken for it, None where nothing tells it."""
-
-    w: bytes
-    s: int
-    index: int
-    h: bytes | None
 
 
 @dataclass(slots=True)
@@ -105,7 +97,7 @@ class Verification:
         if seal.prev != self.size:
             self._resume(seal, tiles)
         found: list[Finding] = []
-        leaves: list[_Leaf] = []
+        leaves: list[Leaf] = []
         proper = self._check_runs(seal, found)
         for run in seal.runs:
             if proper:
@@ -114,8 +106,8 @@ class Verification:
                 self._unsure.add(run.w)
                 self._nexts[run.w] = run.s0 + run.n
         self._check_root(seal, checkpoint, leaves, events, tiles, found, proper)
-        for finding in found:
-            self.findings.add(finding)
+        for each in found:
+            self.findings.add(each)
         self.size = seal.size
         self.seals += 1
 
@@ -148,7 +140,7 @@ class Verification:
         )  # fmt: skip
         self._unsure |= set(self._nexts)
         self._any_unsure = True
-        between = [_at(tiles, index) for index in range(self.size, seal.prev)]
+        between = [hash_at(tiles, index) for index in range(self.size, seal.prev)]
         self._tree = self._grown(between) if seal.prev >= self.size else None
         self.size = seal.prev
 
@@ -161,7 +153,7 @@ class Verification:
             if run.i0 != at or run.n < 1 or (run.s0 != expected and not unsure):
                 proper = False
                 found.append(
-                    _finding(
+                    finding(
                         Class.RUN_GAP, "a run does not continue the log or its writer", size=seal.size,
                         w=run.w.hex(), s=run.s0, expected=expected,
                     )
@@ -169,11 +161,11 @@ class Verification:
             at = run.i0 + run.n
         if proper and at != seal.size:
             proper = False
-            found.append(_finding(Class.RUN_GAP, "the runs do not add up to the checkpoint", size=seal.size))
+            found.append(finding(Class.RUN_GAP, "the runs do not add up to the checkpoint", size=seal.size))
         return proper
 
     def _check_run(
-        self, run: Run, events: Events, tiles: Tiles, leaves: list[_Leaf], found: list[Finding]
+        self, run: Run, events: Events, tiles: Tiles, leaves: list[Leaf], found: list[Finding]
     ) -> None:
         w = run.w
         unsure = w in self._unsure or (self._any_unsure and w not in self._nexts)
@@ -190,49 +182,53 @@ class Verification:
                 made = sha256(b"\x00" + entry(w, s, event.p, event.raw)).digest()
                 if made == event.h and event.p == last and (stored is None or stored == made):
                     last = made  # the common case
-                    leaves.append(_Leaf(w, s, index, made))
+                    leaves.append(Leaf(w, s, index, made))
                     self._look_into(event)
                     continue
-            last = self._doubtful(copies, last, stored, _Leaf(w, s, index, None), events, found, leaves)
+            last = self._doubtful(copies, last, stored, Leaf(w, s, index, None), events, found, leaves)
         self.events += run.n
         self._last[w], self._nexts[w] = last, run.s0 + run.n
         self._unsure.discard(w)
 
     def _doubtful(
-        self, copies: Sequence[Recorded], last: bytes | None, stored: bytes | None, place: _Leaf,
-        events: Events, found: list[Finding], leaves: list[_Leaf],
+        self, copies: Sequence[Recorded], last: bytes | None, stored: bytes | None, place: Leaf,
+        events: Events, found: list[Finding], leaves: list[Leaf],
     ) -> bytes | None:  # fmt: skip
         """Judge an event that is not plainly right; the leaf hash to go on with."""
         leaves.append(place)
-        witness = _witness(events, place)
+        witness = witness_of(events, place)
         if not copies:
             place.h = stored or witness
             if place.index == self._start + self._gone:
                 self._gone += 1  # purged, or missing: known at the end
             else:
-                found.append(_of(Class.MISSING, "a sealed event is missing", place))
+                found.append(finding_at(Class.MISSING, "a sealed event is missing", place))
             return place.h
-        event, *others = sorted(copies, key=lambda copy: _rank(copy, last, stored))
+        event, *others = sorted(copies, key=lambda copy: rank(copy, last, stored))
         found += [
-            _of(Class.INSERTED, "a second event stands at a place of the log", place, other)
+            finding_at(Class.INSERTED, "a second event stands at a place of the log", place, other)
             for other in others
         ]
         made = leaf(entry(event.w, event.s, event.p, event.raw))
         if last is not None and event.p != last:
             place.h = stored or event.h
-            found.append(_of(Class.CHAIN_BREAK, "the event does not follow the one before it", place, event))
+            found.append(
+                finding_at(Class.CHAIN_BREAK, "the event does not follow the one before it", place, event)
+            )
         elif made != event.h:
             place.h = stored or witness or event.h
-            found.append(_of(Class.MODIFIED, "the event does not have its hash", place, event))
+            found.append(finding_at(Class.MODIFIED, "the event does not have its hash", place, event))
         elif stored is not None and made != stored:
             if witness == made:
                 place.h = made
                 found.append(
-                    _of(Class.MODIFIED, "the tile does not hold the hash of the event", place, event)
+                    finding_at(Class.MODIFIED, "the tile does not hold the hash of the event", place, event)
                 )
             else:
                 place.h = stored
-                found.append(_of(Class.MODIFIED, "the event has another hash than its tile", place, event))
+                found.append(
+                    finding_at(Class.MODIFIED, "the event has another hash than its tile", place, event)
+                )
         else:
             place.h = event.h
             self._look_into(event)
@@ -247,7 +243,7 @@ class Verification:
     # --- its root
 
     def _check_root(
-        self, seal: Seal, checkpoint: Checkpoint | None, leaves: list[_Leaf], events: Events, tiles: Tiles,
+        self, seal: Seal, checkpoint: Checkpoint | None, leaves: list[Leaf], events: Events, tiles: Tiles,
         found: list[Finding], proper: bool,
     ) -> None:  # fmt: skip
         if self._tree is None:
@@ -256,7 +252,7 @@ class Verification:
             return
         hashes = [place.h for place in leaves]
         if not proper:
-            hashes = [_at(tiles, index) for index in range(seal.prev, seal.size)]
+            hashes = [hash_at(tiles, index) for index in range(seal.prev, seal.size)]
         tree = self._grown(hashes)
         if checkpoint is None:
             self._tree = tree
@@ -284,13 +280,13 @@ class Verification:
         return tree
 
     def _explain(
-        self, leaves: list[_Leaf], events: Events, root: bytes, found: list[Finding]
+        self, leaves: list[Leaf], events: Events, root: bytes, found: list[Finding]
     ) -> merkle.Tree | None:
         """The tree with the signed root, found by taking for some leaves what their successors say."""
         options = [
             (at, witness)
             for at, place in enumerate(leaves)
-            if (witness := _witness(events, place)) is not None and witness != place.h
+            if (witness := witness_of(events, place)) is not None and witness != place.h
         ]
         tries = [dict(options), *({at: h} for at, h in islice(options, _TRIES))]
         for changes in tries:
@@ -301,16 +297,16 @@ class Verification:
                 return tree
         return None
 
-    def _replace(self, place: _Leaf, h: bytes, found: list[Finding]) -> None:
+    def _replace(self, place: Leaf, h: bytes, found: list[Finding]) -> None:
         """Leaf `place` is `h`: so its event was modified, and its successor is in order."""
         follower = {"w": place.w.hex(), "s": place.s + 1}
-        for finding in list(found):
-            same = {name: finding.where.get(name) for name in follower} == follower
-            if finding.kind is Class.CHAIN_BREAK and same:
-                found.remove(finding)
-        if not any(finding.where.get("index") == place.index for finding in found):
+        for each in list(found):
+            same = {name: each.where.get(name) for name in follower} == follower
+            if each.kind is Class.CHAIN_BREAK and same:
+                found.remove(each)
+        if not any(each.where.get("index") == place.index for each in found):
             found.append(
-                _of(Class.MODIFIED, "the event has another hash than the one that was sealed", place)
+                finding_at(Class.MODIFIED, "the event has another hash than the one that was sealed", place)
             )
         place.h = h
         if self._nexts.get(place.w) == place.s + 1:
@@ -392,60 +388,4 @@ class Verification:
             self._add(Class.MISSING, "a sealed event is missing", index=index)
 
     def _add(self, kind: Class, text: str, **where: str | int) -> None:
-        self.findings.add(_finding(kind, text, **where))
-
-
-def _finding(kind: Class, text: str, **where: str | int) -> Finding:
-    return Finding(kind, text, where)
-
-
-def _of(kind: Class, text: str, place: _Leaf, event: Recorded | None = None) -> Finding:
-    where: dict[str, str | int] = {"index": place.index, "w": place.w.hex(), "s": place.s}
-    if event is not None:
-        where["id"] = event.key
-    return Finding(kind, text, where)
-
-
-def _at(tiles: Tiles, index: int) -> bytes | None:
-    tile = tiles.get(index // TILE)
-    return tile[index % TILE] if tile is not None else None
-
-
-def _witness(events: Events, place: _Leaf) -> bytes | None:
-    """What the next event of the writer says of this one's hash."""
-    following = events.get((place.w, place.s + 1), ())
-    return following[0].p if len(following) == 1 else None
-
-
-def _rank(event: Recorded, last: bytes | None, stored: bytes | None) -> tuple[bool, bool, str]:
-    """Of several events at one place the one that fits best comes first."""
-    fits = leaf(entry(event.w, event.s, event.p, event.raw)) == event.h and last in (None, event.p)
-    return (stored is not None and event.h != stored, not fits, event.key)
-
-
-def anchor_of(note: str, keys: Sequence[KnownKey], origin: str) -> Checkpoint:
-    """The checkpoint in a kept note. Raises BadNote where no trusted key has signed it for this log."""
-    checkpoint = Checkpoint.parse(split_note(note)[0])
-    if checkpoint.origin != origin or not trusted_signers(note, checkpoint.size, keys):
-        raise BadNote("the anchor is not signed by a trusted key for this log")
-    return checkpoint
-
-
-def summary(verification: Verification) -> dict[str, object]:
-    """The last line of a report."""
-    totals = dict(verification.findings.totals)
-    moment = datetime.fromtimestamp(verification.now / 1_000_000, UTC)
-    return {
-        "result": {0: "intact", 1: "tampered", 4: "overdue"}[verification.findings.exit_code],
-        "size": verification.size,
-        "checkpoints": verification.seals,
-        "events": verification.events,
-        "totals": totals,
-        "verified": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
-    }
-
-
-def report(verification: Verification) -> bytes:
-    """The report as JSON lines: findings, then the summary."""
-    lines = [finding.to_json() for finding in verification.findings.shown] + [summary(verification)]
-    return b"".join(orjson.dumps(line) + b"\n" for line in lines)
+        self.findings.add(finding(kind, text, **where))

@@ -13,7 +13,8 @@ from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.sources import BadExport, verify_stored
 from fhirserver.audit.tiles import DamagedLedger
-from fhirserver.audit.verify import Verification, summary
+from fhirserver.audit.verify import Verification
+from fhirserver.audit.verify_report import summary
 from fhirserver.outcome import OutcomeError
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.positions import Positions

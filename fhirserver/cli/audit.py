@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from fhirserver.audit.disclosure.reports import KINDS
 from fhirserver.audit.findings import CANNOT_VERIFY, INTACT, TAMPERED
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import BadKeyFile, KeyFiles, KnownKey, parse_keys
@@ -18,10 +19,10 @@ from fhirserver.audit.notes import BadNote, Checkpoint, split_note
 from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.proofs import BadProof, check_proof
 from fhirserver.audit.purge import WARN_YEARS, PurgeRefused
-from fhirserver.audit.reports import KINDS
 from fhirserver.audit.sources import BadExport, export, verify_export, verify_stored
 from fhirserver.audit.tiles import DamagedLedger
-from fhirserver.audit.verify import Verification, anchor_of, report, summary
+from fhirserver.audit.verify import Verification
+from fhirserver.audit.verify_report import anchor_of, report, summary
 from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.terminal import CommandFailed, Progress, complain, duration, note, say

@@ -8,8 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fhirserver.audit.alerts import Alert, Surroundings, Thresholds, alerts_in
-from fhirserver.audit.facts import Fact
+from fhirserver.audit.disclosure.alerts import Alert, Surroundings, Thresholds, alerts_in
+from fhirserver.audit.disclosure.facts import Fact
 from fhirserver.context import Agent, Permission, Request, Trace
 from fhirserver.operations.auditdata import facts_between, on_behalf, protected_patients
 from fhirserver.operations.auditreports import require_auditor

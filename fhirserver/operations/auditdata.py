@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from fhirserver.audit.facts import Fact, fact_of
-from fhirserver.audit.incidents import Subject
+from fhirserver.audit.disclosure.facts import Fact, fact_of
+from fhirserver.audit.disclosure.incidents import Subject
 from fhirserver.context import Permission, Trace
 from fhirserver.outcome import TooCostly
 from fhirserver.r4.jsontext import parse_json

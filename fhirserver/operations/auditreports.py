@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from fhirserver.audit import reports
-from fhirserver.audit.calendar import OpeningHours
-from fhirserver.audit.facts import Fact
-from fhirserver.audit.incidents import Incident, incident_report
-from fhirserver.audit.reports import KINDS, REPORTS, Known
-from fhirserver.audit.tables import FORMATS, Frame, Table, policy, write
-from fhirserver.audit.words import LANGUAGES
+from fhirserver.audit.disclosure import reports
+from fhirserver.audit.disclosure.calendar import OpeningHours
+from fhirserver.audit.disclosure.facts import Fact
+from fhirserver.audit.disclosure.incidents import Incident, incident_report
+from fhirserver.audit.disclosure.reports import KINDS, REPORTS, Known
+from fhirserver.audit.disclosure.tables import FORMATS, Frame, Table, policy, write
+from fhirserver.audit.disclosure.words import LANGUAGES
 from fhirserver.context import Content, Interaction, Permission, Result
 from fhirserver.operations.auditdata import (
     facts_between,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fhirserver.audit.disclosure.tables import Table
 from fhirserver.audit.notes import Checkpoint, split_note
-from fhirserver.audit.tables import Table
 
 if TYPE_CHECKING:
-    from fhirserver.audit.tables import Cell
+    from fhirserver.audit.disclosure.tables import Cell
     from fhirserver.services import Services
 
 

@@ -7,7 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fhirserver.audit.calendar import OpeningHours, after_business_days, easter, is_business_day, is_holiday
+from fhirserver.audit.disclosure.calendar import (
+    OpeningHours,
+    after_business_days,
+    easter,
+    is_business_day,
+    is_holiday,
+)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fhirserver.audit import reports, words
-from fhirserver.audit.alerts import Alert, Surroundings, Thresholds, alerts_in
-from fhirserver.audit.calendar import OpeningHours
-from fhirserver.audit.facts import Fact, fact_of
-from fhirserver.audit.incidents import Incident, Subject, incident_report
-from fhirserver.audit.reports import KINDS, REPORTS, Known
-from fhirserver.audit.tables import FORMATS, Frame, Table, guarded, policy, write
+from fhirserver.audit.disclosure import reports, words
+from fhirserver.audit.disclosure.alerts import Alert, Surroundings, Thresholds, alerts_in
+from fhirserver.audit.disclosure.calendar import OpeningHours
+from fhirserver.audit.disclosure.facts import Fact, fact_of
+from fhirserver.audit.disclosure.incidents import Incident, Subject, incident_report
+from fhirserver.audit.disclosure.reports import KINDS, REPORTS, Known
+from fhirserver.audit.disclosure.tables import FORMATS, Frame, Table, guarded, policy, write
 
 START = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)  # a Tuesday, 09:00 in São Paulo
 KNOWN = Known(

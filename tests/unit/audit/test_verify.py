@@ -19,7 +19,8 @@ from fhirserver.audit.ledger import canonical, entry, leaf, mac
 from fhirserver.audit.notes import Checkpoint, Signer, sign, split_note
 from fhirserver.audit.purges import DETAIL, PURGE, SUBTYPE_SYSTEM
 from fhirserver.audit.sources import BadExport, export, verify_export, verify_stored
-from fhirserver.audit.verify import Verification, anchor_of
+from fhirserver.audit.verify import Verification
+from fhirserver.audit.verify_report import anchor_of
 from fhirserver.store import connect
 from fhirserver.store.ledger import CHECKPOINTS, EVENTS, TILES, WRITERS, Ledger
 from tests.kit.ledger import LedgerKit, indexer

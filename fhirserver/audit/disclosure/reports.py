@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from fhirserver.audit.calendar import OpeningHours
-from fhirserver.audit.facts import BREAK_GLASS_START, Fact
-from fhirserver.audit.tables import Cell, Table
+from fhirserver.audit.disclosure.calendar import OpeningHours
+from fhirserver.audit.disclosure.facts import BREAK_GLASS_START, Fact
+from fhirserver.audit.disclosure.tables import Cell, Table
 
 REVIEW_HOURS = 72
 _EXEMPT = frozenset({"TREAT", "HPAYMT", "HOPERAT", "ETREAT", "BTG"})

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from jinja2 import Environment, FileSystemLoader
 
-from fhirserver.audit import words
+from fhirserver.audit.disclosure import words
 
 Cell = str | int | bool | datetime | tuple[str, ...] | None
 FORMATS: Mapping[str, str] = {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fhirserver.audit.facts import BREAK_GLASS_START, Fact
+from fhirserver.audit.disclosure.facts import BREAK_GLASS_START, Fact
 
 WINDOW = timedelta(hours=1)
 _DENIAL_WINDOW = timedelta(minutes=5)

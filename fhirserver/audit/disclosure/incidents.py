@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from fhirserver.audit.calendar import after_business_days
-from fhirserver.audit.facts import Fact
-from fhirserver.audit.reports import Known
-from fhirserver.audit.tables import Cell, Table
+from fhirserver.audit.disclosure.calendar import after_business_days
+from fhirserver.audit.disclosure.facts import Fact
+from fhirserver.audit.disclosure.reports import Known
+from fhirserver.audit.disclosure.tables import Cell, Table
 
 NOTICE_DAYS, COMPLEMENT_DAYS, REGISTER_YEARS = 3, 20, 5
 _FINANCIAL = frozenset(
