@@ -273,8 +273,11 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
     await ledger.prepare()
     state = settings.data_dir / "audit" / "state.json"
     check = IndexCheck(Indexer(base.core, settings.tenant, settings.fhir_base), settings.tenant)
+    sealer = Sealer(
+        ledger, keys, state, alarm, now, chosen.seal_interval, on_rotation=base.audit.note_rotation
+    )
     work: dict[str, Callable[[], Awaitable[None]]] = {
-        "audit-seal": Sealer(ledger, keys, state, alarm, now, chosen.seal_interval).run,
+        "audit-seal": sealer.run,
         "audit-sweep": base.audit.sweeper.run,
         "audit-verify": Watch(ledger, positions, keys, check, alarm, now).run,
     }
@@ -330,11 +333,23 @@ async def audit_purge(settings: Settings, before: date, approvers: Sequence[str]
         )
         await base.audit.start()
         await base.audit.alerts.note_purge(planned)
-        removed = await remove(ledger, planned)
+        removed = await _purged(settings, base, planned)
         await base.audit.stop()
         return planned, removed
     finally:
         await base.close()
+
+
+async def _purged(settings: Settings, base: Foundation, planned: Purge) -> int:
+    """Remove what `planned` says, as the user of `purge_uri` where there is one."""
+    uri = settings.audit.purge_uri
+    if uri is None:
+        return await remove(Ledger(base.home.audit), planned)
+    client = connect(uri.get_secret_value())
+    try:
+        return await remove(Ledger(client[base.home.audit.name]), planned)
+    finally:
+        await client.close()
 
 
 async def audit_database(settings: Settings, client: Client) -> Database | None:

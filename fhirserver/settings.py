@@ -110,6 +110,9 @@ class Audit(BaseModel, extra="forbid"):
     retention_years: int | None = Field(
         None, ge=5, description="Years after which events may be purged; empty: kept for ever. At least 5."
     )
+    purge_uri: SecretStr | None = Field(
+        None, description="MongoDB URI of a user that may remove audit events, for `audit purge` alone."
+    )
     legal_hold: str = Field("", description="Why nothing may be purged now; empty: no legal hold.")
     timezone: str = Field(
         "America/Sao_Paulo", description="Timezone of the clinic, for reports and opening hours."

@@ -20,6 +20,7 @@ from fhirserver.audit.tiles import StoredTree
 from fhirserver.audit.verify import Verification
 from fhirserver.store.ledger import TILE, Ledger, Recorded, Run, Seal
 
+_BITS = 8  # 256 hashes in a tile
 WINDOW = 5000  # events that are looked at together
 
 Progress = Callable[[int], None]
@@ -58,6 +59,34 @@ async def verify_stored(
         tail = await ledger.run(w, nexts[w], 0, whole=verification.index_faults is not None)
         verification.check_tail(w, tail)
     verification.check_strangers(await ledger.strangers(known))
+    verification.check_tiles(await _bad_tiles(ledger, verification.size))
+
+
+async def _bad_tiles(ledger: Ledger, size: int) -> list[str]:
+    """The tiles that are not what the tiles below them say; missing ones of the newest checkpoint may still come."""
+    newest = await ledger.newest()
+    settled = min(size, newest.prev) if newest is not None else 0
+    bad: list[str] = []
+    below: dict[int, bytes] = {}
+    level, count = 0, size // TILE
+    while count:
+        roots: dict[int, bytes] = {}
+        for first in range(0, count, TILE):
+            numbers = range(first, min(first + TILE, count))
+            tiles = await ledger.tiles(level, numbers)
+            for n in numbers:
+                tile = tiles.get(n)
+                if tile is None:
+                    if (n + 1) << (_BITS * (level + 1)) <= settled:
+                        bad.append(f"tile {level}/{n} is missing")
+                    continue
+                hashes = tile.hashes()
+                expected = [below.get(at) for at in range(n * TILE, (n + 1) * TILE)] if level else hashes
+                if hashes != expected or tile.root != merkle.root(hashes):
+                    bad.append(f"tile {level}/{n} does not fit what it stands on")
+                roots[n] = tile.root
+        below, level, count = roots, level + 1, count // TILE
+    return bad
 
 
 async def _check_window(

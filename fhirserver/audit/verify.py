@@ -359,6 +359,12 @@ class Verification:
         for key in keys:
             self._add(Class.INSERTED, "the event belongs to no writer of the log", id=key)
 
+    def check_tiles(self, faults: Iterable[str]) -> None:
+        """Report stored tiles that are missing or do not fit; `faults`: in words, the tile first."""
+        for fault in faults:
+            missing = fault.endswith("missing")
+            self._add(Class.MISSING if missing else Class.MODIFIED, fault)
+
     def finish(self) -> Findings:
         """What was found, after everything was fed."""
         if self._mismatch:

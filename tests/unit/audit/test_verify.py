@@ -283,6 +283,14 @@ def change_tile(log: Log, index: int) -> None:
     tile["data"] = tile["data"][: index * 32] + bytes(32) + tile["data"][(index + 1) * 32 :]
 
 
+def change_tile_root(log: Log, index: int) -> None:
+    log.tiles[index]["root"] = bytes(32)
+
+
+def drop_tile(log: Log, index: int) -> None:
+    del log.tiles[index]
+
+
 def drop_checkpoint(log: Log, index: int) -> None:
     del log.checkpoints[index]
 
@@ -353,6 +361,8 @@ ALTERATIONS: list[tuple[Callable[[Log, int], None], int, Class]] = [
     (forge_at_the_end, 0, Class.FORGED),
     (forge_unsealed, TAIL_LAST, Class.FORGED),
     (change_tile, 7, Class.MODIFIED),
+    (change_tile_root, 1, Class.MODIFIED),
+    (drop_tile, 0, Class.MISSING),
     *[(drop_checkpoint, index, Class.CHECKPOINT_GAP) for index in (0, 1, 2)],
     *[(move_checkpoint, index, Class.CHECKPOINT_GAP) for index in (0, 3)],
     *[(change_run(field, by), index, Class.RUN_GAP) for field in ("s0", "n", "i0") for by in (-1, 1) for index in (1, 3)],
