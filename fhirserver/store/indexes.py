@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +25,7 @@ LOCKS = "locks"
 LOCK_SECONDS = 3600
 _log = logging.getLogger(__name__)
 _NOT_ALLOWED = 13
+_EXISTS = 48
 _CONFLICTING = (85, 86)  # an index of that name or key with other options
 
 
@@ -195,8 +195,13 @@ class Collections:
     async def _create_audit(self) -> None:
         """The collection of events, compressed by zstd: half the size of the default, for what is kept for decades."""
         options = {"wiredTiger": {"configString": "block_compressor=zstd"}}
-        with suppress(CollectionInvalid):  # it is there
+        try:
             await self._home.audit.create_collection(AUDIT_EVENTS, storageEngine=options)
+        except CollectionInvalid:  # it is there
+            return
+        except OperationFailure as error:
+            if error.code not in (_EXISTS, _NOT_ALLOWED):
+                raise
 
 
 def _is_like(index: Index, have: Mapping[str, Any] | None) -> bool:

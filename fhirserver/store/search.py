@@ -24,7 +24,7 @@ from fhirserver.search.types.ranges import Bound
 from fhirserver.settings import Limits
 from fhirserver.store import contained, explain
 from fhirserver.store.client import Document, translated
-from fhirserver.store.compile import Filter, conjunction
+from fhirserver.store.compile import Filter, conjunction, sort_bounds
 from fhirserver.store.cursor import Cursors
 from fhirserver.store.documents import VERSION_FIELDS, version_of
 from fhirserver.store.home import AUDIT_TYPE, Database, Home, home_of
@@ -261,7 +261,10 @@ class _Run:
         if stretch.keys:
             plan = await resolver.plan(type, filters[type])
             return await _computed(resolver, stretch, type, plan, after, fields, limit)
-        plan = await resolver.plan(type, filters[type], stretch.filter | after)
+        extra = stretch.filter | after
+        if type == AUDIT_TYPE:
+            extra = conjunction([extra, sort_bounds(filters[type])])
+        plan = await resolver.plan(type, filters[type], extra)
         return await resolver.run(type, plan, fields, limit, stretch.sort)
 
     async def _included(self, matches: Sequence[Match]) -> tuple[list[Match], list[Issue]]:
