@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fhirserver.store import Store
     from fhirserver.store.ledger import Ledger
     from fhirserver.store.search import FoundPage, Searcher
+    from fhirserver.terminology import Terminology
     from fhirserver.validation import Validator
 
 
@@ -41,6 +42,7 @@ class Services:
     searcher: Searcher
     indexer: Indexer
     pseudonym: Callable[[str, str], str]
+    terminology: Terminology
     clock: Callable[[], int]
     new_id: Callable[[], str]
     feed: Feed

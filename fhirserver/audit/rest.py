@@ -63,18 +63,22 @@ class RestEvents:
 
     def of(self, access: Access, ts: int) -> list[Event]:
         """The events of an interaction that ended at `ts`."""
-        kind = access.record.get("k")
+        record, kind = access.record, access.record.get("k")
+        events: list[Event] = []
+        given: list[Version] = []
+        for version in access.versions:
+            if version.events:
+                events += self.of_write(record, version)
+            elif version.type != AUDIT_TYPE:
+                given.append(version)
         if _is_audit_use(access):
-            return [self._audit_use(access, ts)]
-        written = [version for version in access.versions if version.events]
-        events = [event for version in written for event in self.of_write(access.record, version)]
-        given = [version for version in access.versions if not version.events]
+            events.append(self._audit_use(access, ts))
+        if events and not given:
+            return events
         shape = v.SHAPES.get(kind or "", v.OTHER)
         if kind in _WRITES and given:  # nothing had to be written; what is there was told
             shape = v.READ
-        if events and not given:
-            return events
-        if access.outcome.code != "0" or not given:
+        if not given:
             return [self._one(access, shape, patient, [], ts) for patient in access.targets or (None,)]
         if not shape.query:
             version, reference = given[0], versioned(given[0])

@@ -14,11 +14,11 @@ from typing import Any
 
 from fhirserver.audit.agents import record_of, record_of_interaction
 from fhirserver.audit.denials import AUTHENTICATION, RATE, denial
-from fhirserver.audit.event import Event, Outcome, outcome_of
+from fhirserver.audit.event import SUCCESS, Event, outcome_of
 from fhirserver.audit.floods import Floods
 from fhirserver.audit.record import Recorder
 from fhirserver.audit.rest import AUDIT_TYPE, RestEvents, access_of, named_patients
-from fhirserver.context import Agent, Exchange, Interaction, JsonObject, Kind, Request, Result, Trace
+from fhirserver.context import Agent, Exchange, Interaction, JsonObject, Request, Result, Trace
 from fhirserver.outcome import NotFound, OutcomeError, Unavailable
 from fhirserver.r4.references import ID
 
@@ -60,10 +60,11 @@ class Auditor:
         for interaction, result in zip(exchange.interactions, each, strict=True):
             events += await self._events(exchange.agent, exchange.request, interaction, result)
         if exchange.bundle is not None:
-            outcome = outcome_of(results[0].status, results[0].error) if each is not results else Outcome()
+            failed = exchange.atomic and results and results[0].error is not None
+            outcome = outcome_of(results[0].status, results[0].error) if failed else SUCCESS
             record = record_of(exchange.agent, exchange.request, exchange.bundle)
             events.append(self.events.of_bundle(record, exchange.request, outcome, self.clock()))
-        if all(isinstance(result.error, Unavailable) for result in results):
+        if results and all(isinstance(result.error, Unavailable) for result in results):
             self.recorder.submit(events)
             return results
         try:
@@ -100,7 +101,7 @@ class Auditor:
         denied = None
         if result.error is not None or _is_empty(result):
             owners = await self._owners(interaction, result.error)
-            hidden = owners is not None and isinstance(result.error, NotFound) and _is_plain_read(interaction)
+            hidden = owners is not None and isinstance(result.error, NotFound) and _is_of_one(interaction)
             denied = denial(result.error, hidden=hidden)
             targets = _targets(interaction, owners or (), denied)
             now = self.clock()
@@ -136,8 +137,9 @@ def _is_empty(result: Result) -> bool:
     return result.version is None and (result.page is None or not result.page.entries)
 
 
-def _is_plain_read(interaction: Interaction | None) -> bool:
-    return interaction is not None and interaction.kind in (Kind.READ, Kind.HISTORY_INSTANCE)
+def _is_of_one(interaction: Interaction | None) -> bool:
+    """True for an interaction with one resource; a version may be unknown though its resource is there."""
+    return interaction is not None and interaction.id is not None and interaction.vid is None
 
 
 def _is_written(result: Result) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +22,12 @@ from fhirserver.store.documents import HISTORY
 from fhirserver.store.home import AUDIT_EVENTS, AUDIT_TYPE, Database, Home, home_of
 
 LOCKS = "locks"
+CONCEPTS = "terminology_concepts"
+SYSTEMS = "terminology_systems"
 LOCK_SECONDS = 3600
 _log = logging.getLogger(__name__)
 _NOT_ALLOWED = 13
+_EXISTS = 48
 _CONFLICTING = (85, 86)  # an index of that name or key with other options
 
 
@@ -51,6 +53,14 @@ _HISTORY_PLAN = (
     Index("type", (("t", 1), ("type", 1), ("ts", -1), ("k", -1), ("v", -1))),
     Index("system", (("t", 1), ("ts", -1), ("k", -1), ("v", -1))),
 )
+_CONCEPT_PLAN = (
+    Index("order", (("s", 1), ("n", 1))),
+    Index("words", (("s", 1), ("w", 1))),
+    Index("above", (("s", 1), ("a", 1))),
+    Index("parents", (("s", 1), ("p", 1))),
+    Index("properties", (("s", 1), ("f", 1))),
+)
+_SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
 
 
@@ -124,6 +134,10 @@ def plan(collection: str) -> tuple[Index, ...]:
         return _LOCK_PLAN
     if collection == AUDIT_TYPE:
         return _AUDIT_PLAN
+    if collection == CONCEPTS:
+        return _CONCEPT_PLAN
+    if collection == SYSTEMS:
+        return _SYSTEM_PLAN
     return (SEARCH, TIME, *HOT.get(collection, ()))
 
 
@@ -148,13 +162,13 @@ class Collections:
         return await self._home.types()
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks and every type collection."""
-        await self.ensure([HISTORY, LOCKS, AUDIT_TYPE, *await self.types()])
+        """Bring what exists to the plan: history, locks, events, imported terminology and every type collection."""
+        await self.ensure([HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in dict.fromkeys((HISTORY, LOCKS, AUDIT_TYPE, *await self.types())):
+        for name in dict.fromkeys((HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *await self.types())):
             with translated():
                 have = await self._home[name].index_information()
             found += [
@@ -195,8 +209,13 @@ class Collections:
     async def _create_audit(self) -> None:
         """The collection of events, compressed by zstd: half the size of the default, for what is kept for decades."""
         options = {"wiredTiger": {"configString": "block_compressor=zstd"}}
-        with suppress(CollectionInvalid):  # it is there
+        try:
             await self._home.audit.create_collection(AUDIT_EVENTS, storageEngine=options)
+        except CollectionInvalid:  # it is there
+            return
+        except OperationFailure as error:
+            if error.code not in (_EXISTS, _NOT_ALLOWED):
+                raise
 
 
 def _is_like(index: Index, have: Mapping[str, Any] | None) -> bool:

@@ -17,7 +17,7 @@ from fhirserver.store.migrate import SERVER
 
 _BATCH = 500
 _AGAIN = 300_000_000  # microseconds before the settled place: clocks of other workers, slow transactions
-_FIELDS = {"v": 1, "ts": 1, "m": 1, "pa": 1, "au": 1, "del": 1, "created": 1}
+_FIELDS = {"v": 1, "ts": 1, "m": 1, "pa": 1, "au": 1, "del": 1, "again": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,5 @@ def _owing(document: dict[str, Any]) -> Owing:
     _, type, id = document.get("k", document["_id"]).split("/", 2)
     record = dict(document["au"])
     events = tuple((event, patient) for event, patient in record.pop("e"))
-    version = version_of(document, type, id)
-    raw = None if "del" in document else b""
-    return Owing(replace(version, raw=raw, events=events, created=document["v"] == 1), record)
+    version = version_of(document if "del" in document else {**document, "raw": b""}, type, id)
+    return Owing(replace(version, events=events), record)

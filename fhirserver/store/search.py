@@ -20,11 +20,12 @@ from fhirserver.search.expression import And, Dates, Expression, Missing, Or, bo
 from fhirserver.search.include import Include, Path
 from fhirserver.search.modifiers import field_of
 from fhirserver.search.query import SearchQuery
+from fhirserver.search.terms import Terms
 from fhirserver.search.types.ranges import Bound
 from fhirserver.settings import Limits
 from fhirserver.store import contained, explain
 from fhirserver.store.client import Document, translated
-from fhirserver.store.compile import Filter, conjunction
+from fhirserver.store.compile import Filter, conjunction, sort_bounds
 from fhirserver.store.cursor import Cursors
 from fhirserver.store.documents import VERSION_FIELDS, version_of
 from fhirserver.store.home import AUDIT_TYPE, Database, Home, home_of
@@ -36,7 +37,7 @@ from fhirserver.store.seen import trace_of
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """One page. `total`: None where not asked for or not known. `next`, `previous`: cursors.
+    """One page. `total`: None where not asked for or not known. `next`: cursor.
 
     `plan`: of _explain.
     """
@@ -45,13 +46,15 @@ class FoundPage:
     included: list[Version]
     total: int | None = None
     next: str | None = None
-    previous: str | None = None
     issues: tuple[Issue, ...] = ()
     plan: JsonObject | None = None
 
 
 class Searcher:
-    """Searches the resources of one tenant. `key`: secret that signs cursors. `clock`: seconds since 1970."""
+    """Searches the resources of one tenant.
+
+    `key`: secret that signs cursors. `terms`: of value sets and codes. `clock`: seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Searcher:
         key: bytes,
         limits: Limits,
         tenant: str,
+        terms: Terms,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -67,6 +71,7 @@ class Searcher:
         self._definitions = definitions
         self._limits = limits
         self._tenant = tenant
+        self._terms = terms
         self._cursors = Cursors(key)
         self._clock = clock
 
@@ -110,7 +115,7 @@ class Searcher:
 
     def resolver(self, permission: Permission, session: AsyncClientSession | None) -> Resolver:
         """What makes plans for this caller."""
-        return Resolver(self._home, self._tenant, permission, self._limits.search_ms, session)
+        return Resolver(self._home, self._tenant, permission, self._limits.search_ms, self._terms, session)
 
     def version(self, type: str, document: Document) -> Version:
         """The version in a stored document."""
@@ -261,7 +266,10 @@ class _Run:
         if stretch.keys:
             plan = await resolver.plan(type, filters[type])
             return await _computed(resolver, stretch, type, plan, after, fields, limit)
-        plan = await resolver.plan(type, filters[type], stretch.filter | after)
+        extra = stretch.filter | after
+        if type == AUDIT_TYPE:
+            extra = conjunction([extra, sort_bounds(filters[type])])
+        plan = await resolver.plan(type, filters[type], extra)
         return await resolver.run(type, plan, fields, limit, stretch.sort)
 
     async def _included(self, matches: Sequence[Match]) -> tuple[list[Match], list[Issue]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -122,6 +123,30 @@ def test_events_are_sorted_by_time_both_ways_and_counted(fhir: Fhir, event: dict
     assert up == down[::-1]
     assert len(up) >= 3
     assert fhir.get(f"{url}&_summary=count").json()["total"] == len(up)
+
+
+@pytest.mark.parametrize(
+    ("date", "found"),
+    [
+        ("{day}", True), ("ge{day}", True), ("gt{before}", True), ("sa{before}", True), ("le{day}", True), ("lt{after}", True),
+        ("eb{after}", True), ("ne{before}", True), ("ap{day}", True), ("{moment}", True), ("ge{moment}", True),
+        ("le{moment}", True), ("{before}", False), ("gt{day}", False), ("lt{day}", False), ("ge{after}", False),
+        ("lt{moment}", False), ("gt{moment}", False), ("ne{day}", False),
+    ],
+)  # fmt: skip
+def test_dates_are_compared_by_every_prefix_and_with_a_sort(
+    fhir: Fhir, event: dict[str, Any], date: str, found: bool
+) -> None:
+    day = dt.date.fromisoformat(event["recorded"][:10])
+    words = {
+        "day": day,
+        "before": day - dt.timedelta(1),
+        "after": day + dt.timedelta(1),
+        "moment": event["recorded"],
+    }
+    for sort in ("", "&_sort=-date", "&_sort=date"):
+        url = f"/AuditEvent?entity:identifier={event['_request']}&date={date.format(**words)}{sort}"
+        assert fhir.ids(url) == ([f"AuditEvent/{event['id']}"] if found else []), url
 
 
 def test_reading_the_log_is_told_exactly_once(fhir: Fhir, event: dict[str, Any]) -> None:

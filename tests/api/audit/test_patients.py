@@ -171,6 +171,23 @@ def test_a_transaction_that_is_rolled_back_leaves_failures_and_no_success(
     assert {event["outcome"] for event in seen.events} == {"4"}
 
 
+def test_a_transaction_of_one_entry_that_fails_and_an_empty_one_are_told(fhir: Fhir) -> None:
+    body = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [entry("PUT", "Patient/a", {"resourceType": "Patient", "id": "b"})],
+    }
+    failed = Seen(fhir, "POST", "", json=body, headers={"content-type": JSON})
+    assert [(subtypes(event)[0], event["outcome"]) for event in failed.events] == [
+        ("update", "4"),
+        ("transaction", "4"),
+    ]
+    empty = Seen(
+        fhir, "POST", "", json={"resourceType": "Bundle", "type": "batch"}, headers={"content-type": JSON}
+    )
+    assert [(subtypes(event), event["outcome"]) for event in empty.events] == [(["batch"], "0")]
+
+
 def test_a_transaction_that_is_done_is_told_by_entry(fhir: Fhir, two: tuple[str, str]) -> None:
     entries = [entry("POST", "Observation", observation(patient)) for patient in two]
     body = {"resourceType": "Bundle", "type": "transaction", "entry": entries}

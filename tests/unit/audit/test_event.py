@@ -160,6 +160,17 @@ def test_every_patient_has_an_event_and_sees_only_what_is_its_own() -> None:
     assert references(found["b"]) == ["Observation/2/_history/1", "Appointment/3/_history/1"]
 
 
+def test_events_on_a_page_do_not_hide_the_patients_on_it() -> None:
+    page = [a_version("AuditEvent/1", 1), a_version("Patient/77", 1, "77")]
+    used, told = (orjson.loads(each.raw) for each in events("search-type", type="AuditEvent", versions=page))
+    assert (used["type"]["code"], patients(used)) == ("110101", [])
+    assert (told["type"]["code"], patients(told), references(told)) == (
+        "rest",
+        ["77"],
+        ["Patient/77/_history/1"],
+    )
+
+
 def test_a_long_page_goes_on_in_a_further_event() -> None:
     page = [a_version(f"Observation/{n}", 1, "77") for n in range(MOST_ENTITIES + 1)]
     first, second = (orjson.loads(event.raw) for event in events("search-type", versions=page))
