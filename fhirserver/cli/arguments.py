@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fhirserver.cli.arguments_audit import audit
+
 _DESCRIPTION = """\
 A FHIR R4 server on MongoDB.
 
@@ -41,6 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
     _terminology(commands)
     _doctor(commands)
     _token(commands)
+    text = "The audit log: check it, export it, report on it. `fhirserver audit ACTION --help` says more."
+    audit(
+        _add,
+        _add(commands, "audit", "check and use the audit log", "fhirserver audit verify", text),
+        _database,
+    )
     _add(
         commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json"
     )

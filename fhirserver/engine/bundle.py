@@ -172,7 +172,7 @@ async def _admit(engine: Engine, exchange: Exchange, interactions: Sequence[Inte
     permissions: list[Permission] = []
     for number, interaction in enumerate(interactions):
         try:
-            permissions.append(engine.gate.authorize(exchange.agent, interaction))
+            permissions.append(engine.authorize(exchange.agent, interaction))
         except OutcomeError as error:
             raise _at(error, number) from error
     return permissions

@@ -1,4 +1,4 @@
-"""The stations of a request, each one function over one Exchange: authorize -> validate -> store/search -> (results).
+"""The stations of a request, each one function over one Exchange: authorize -> validate -> store/search -> audit.
 
 A single request is a batch of one; Bundles go through engine/bundle.py, which calls the same functions per entry.
 A failure becomes a Result and goes forward; nothing but this module catches everything.
@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.context import Exchange, Interaction, Kind, Permission, Result
+from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission, Request, Result
 from fhirserver.engine import bundle
-from fhirserver.interactions import create, delete, history, patch, read, search, update, vread
+from fhirserver.interactions import auditevents, create, delete, history, patch, read, search, update, vread
 from fhirserver.operations import OPERATIONS
-from fhirserver.outcome import BadRequest, Internal, OutcomeError
+from fhirserver.outcome import BadRequest, Internal, OutcomeError, Unavailable
 
 if TYPE_CHECKING:
     from fhirserver.access.gate import Gate
+    from fhirserver.audit.station import Auditor
     from fhirserver.services import Services
 
     Handler = Callable[[Interaction, Permission, Services], Awaitable[Result]]
@@ -44,18 +45,34 @@ HANDLERS: Mapping[Kind, Handler] = MappingProxyType(
         Kind.HISTORY_SYSTEM: history.handle,
     }
 )
+_POINT_READS = (Kind.READ, Kind.VREAD)
+_READ_SECONDS = 2.0  # a look-up by id takes a millisecond: beyond this the database is not there
 _WITH_RESOURCE = (Kind.CREATE, Kind.UPDATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Runs Exchanges. `gate`: makes the Permission of an interaction. `services`: what handlers work with."""
+    """Runs Exchanges. `gate`: makes the Permission of an interaction. `services`: what handlers work with.
+
+    `auditor`: the audit station, which every Exchange leaves by.
+    """
 
     services: Services
     gate: Gate
+    auditor: Auditor
 
     async def run(self, exchange: Exchange) -> tuple[Result, ...]:
-        """The results, one for each interaction, in order; failures are results too."""
+        """The results, one for each interaction, in order; failures are results too. Their events are durable."""
+        traced = self.auditor.traced(exchange)
+        return await self.auditor.finish(traced, await self._run(traced))
+
+    async def refuse(
+        self, request: Request, agent: Agent | None, interaction: Interaction | None, error: OutcomeError
+    ) -> Result:
+        """The result of a request that came to no Exchange, because of `error`."""
+        return failed(await self.auditor.refuse(request, agent, interaction, error))
+
+    async def _run(self, exchange: Exchange) -> tuple[Result, ...]:
         if exchange.bundle is None:
             return (await self.run_one(exchange, exchange.interactions[0]),)
         if not exchange.atomic:
@@ -73,14 +90,30 @@ class Engine:
         if interaction.refused is not None:
             return failed(interaction.refused)
         try:
-            permission = self.gate.authorize(exchange.agent, interaction)
+            permission = self.authorize(exchange.agent, interaction)
             self.validate(interaction)
+            if interaction.kind in _POINT_READS:
+                async with asyncio.timeout(_READ_SECONDS):
+                    return await self.handle(interaction, permission, self.services)
             return await self.handle(interaction, permission, self.services)
+        except TimeoutError:
+            return failed(
+                Unavailable(
+                    "The database does not answer now; try again.", code="database-unavailable", retry_after=1
+                )
+            )
         except OutcomeError as error:
             return failed(error)
         except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
             _LOG.exception("interaction failed", extra={"request_id": exchange.request_id})
             return failed(_fault())
+
+    def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
+        """What the agent may do with `interaction`, under its audit context. Raises Forbidden, NotAllowed."""
+        auditevents.check(interaction, self.auditor.searchable, self.services)
+        permission = self.gate.authorize(agent, interaction)
+        denied = permission.denied | auditevents.out_of_reach(interaction)
+        return replace(permission, denied=denied, trace=interaction.trace)
 
     def validate(self, interaction: Interaction) -> None:
         """Raise BadRequest (no resource, another type) or Invalid (the resource breaks its definition)."""

@@ -8,8 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fhirserver.operations import (
+    auditreports,
     everything,
     expand,
+    ledger,
     lookup,
     meta,
     subsumes,
@@ -17,6 +19,7 @@ from fhirserver.operations import (
     validate,
     validate_code,
 )
+from fhirserver.outcome import CANONICAL
 
 if TYPE_CHECKING:
     from fhirserver.context import Interaction, Permission, Result
@@ -31,6 +34,7 @@ class Operation:
 
     `definition`: canonical, where "{type}" stands for the resource type.
     `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
+    `native`: it may answer in a format of its own, which Accept and _format may then name.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Operation:
     types: tuple[str, ...] = ()
     affects_state: bool = False
     judges_body: bool = False
+    native: bool = False
 
     def offered(self, level: str, type: str | None) -> bool:
         """True when the operation may be called at `level` on `type`."""
@@ -50,6 +55,10 @@ class Operation:
     def defined(self, type: str | None) -> str:
         """The canonical of its definition for a resource type."""
         return self.definition.replace("{type}", type or "Resource")
+
+
+def _own(name: str) -> str:
+    return f"{CANONICAL}/OperationDefinition/{name}"
 
 
 def _core(name: str) -> str:
@@ -103,6 +112,66 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 validate.handle,
                 "What is wrong with a resource, by its type and by profiles, and what could be better",
                 judges_body=True,
+            ),
+            Operation(
+                "proof",
+                _own("AuditEvent-proof"),
+                ("instance",),
+                ("GET",),
+                ledger.handle_proof,
+                "Proof that the event is in the sealed log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "checkpoint",
+                _own("AuditEvent-checkpoint"),
+                ("type",),
+                ("GET",),
+                ledger.handle_checkpoint,
+                "The newest signed checkpoint of the audit log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "consistency",
+                _own("AuditEvent-consistency"),
+                ("type",),
+                ("GET",),
+                ledger.handle_consistency,
+                "Proof that the log of one checkpoint begins with that of another, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "report",
+                _own("AuditEvent-report"),
+                ("type",),
+                ("GET",),
+                auditreports.handle_report,
+                "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "access-report",
+                _own("Patient-access-report"),
+                ("instance",),
+                ("GET",),
+                auditreports.handle_access_report,
+                "Who has seen the data of this patient",
+                types=("Patient",),
+                native=True,
+            ),
+            Operation(
+                "incident-report",
+                _own("AuditEvent-incident-report"),
+                ("type",),
+                ("POST",),
+                auditreports.handle_incident_report,
+                "Affected persons, deadlines and drafts for an incident",
+                types=("AuditEvent",),
+                native=True,
             ),
             Operation(
                 "expand",

@@ -119,7 +119,7 @@ async def test_a_tombstone_keeps_nothing_that_search_could_find(store: Store) ->
     await put(store, "p1", DELETE)
     tombstone = await store.database["Patient"].find_one({})
     assert tombstone is not None
-    assert set(tombstone) == {"_id", "t", "v", "ts", "m", "del"}
+    assert set(tombstone) == {"_id", "t", "v", "ts", "m", "del", "pa", "au"}
     kept = await store.database["history"].find_one({})
     assert kept is not None
     assert set(kept) == {"_id", "t", "v", "ts", "m", "raw", "k", "type"}
