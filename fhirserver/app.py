@@ -351,7 +351,7 @@ async def audit_report(settings: Settings, given: Mapping[str, str]) -> bytes:
     base = await lay(settings)
     try:
         await base.audit.start()
-        services = base.services(base.core)
+        services = base.services(base.core, base.validator(()))
         trace = Trace({"k": "operation", "n": "command line"}, services.new_id)
         permission = Permission(Agent("command line"), "report of the command line", trace=trace)
         asked = Interaction(Kind.OPERATION, "AuditEvent", query=tuple(given.items()), operation="report")
@@ -461,7 +461,7 @@ async def conformance(settings: Settings) -> AsyncIterator[tuple[Foundation, Dat
     try:
         yield base, base.client[settings.database]
     finally:
-        await base.client.close()
+        await base.close()
 
 
 async def reindex(
