@@ -124,6 +124,28 @@ class Audit(BaseModel, extra="forbid"):
     alerts: Alerts = Alerts()
 
 
+class Validation(BaseModel, extra="forbid"):
+    """Against what writes are checked, besides the R4 definition of their type."""
+
+    mode: Literal["base", "claimed", "assigned"] = Field(
+        "claimed",
+        description="Profiles of every type: base: none; claimed: those in meta.profile that are known; "
+        "assigned: those in `assigned`. Extensions are checked by their definitions but for base.",
+    )
+    modes: dict[str, Literal["base", "claimed", "assigned"]] = Field(
+        {}, description="Another mode for single types, such as {Patient = 'assigned'}."
+    )
+    assigned: dict[str, list[str]] = Field(
+        {}, description="Type -> canonicals of the profiles that it must conform to in mode assigned."
+    )
+    unknown_profile: Literal["warning", "error"] = Field(
+        "warning", description="Whether a claimed profile that is not known is refused (error)."
+    )
+    unknown_modifier_extension: Literal["warning", "error"] = Field(
+        "warning", description="Whether a modifierExtension without a known definition is refused (error)."
+    )
+
+
 class Settings(BaseSettings):
     """The server's settings. Unknown names in the TOML file are refused."""
 
@@ -164,7 +186,8 @@ class Settings(BaseSettings):
     )
     docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
     limits: Limits = Limits()
-    audit: Audit = Audit()
+    audit: Audit = Field(Audit(), description="The audit log; it cannot be turned off.")
+    validation: Validation = Validation()
 
     @property
     def fhir_base(self) -> str:

@@ -22,6 +22,8 @@ from fhirserver.store.documents import HISTORY
 from fhirserver.store.home import AUDIT_EVENTS, AUDIT_TYPE, Database, Home, home_of
 
 LOCKS = "locks"
+PACKAGES = "packages"
+DEFINITIONS = "definitions"
 CONCEPTS = "terminology_concepts"
 SYSTEMS = "terminology_systems"
 LOCK_SECONDS = 3600
@@ -62,6 +64,14 @@ _CONCEPT_PLAN = (
 )
 _SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
+
+_PACKAGE_PLANS: Mapping[str, tuple[Index, ...]] = {
+    PACKAGES: (Index("tenant", (("t", 1), ("at", 1))),),
+    DEFINITIONS: (
+        Index("type", (("t", 1), ("type", 1))),
+        Index("package", (("t", 1), ("p", 1), ("at", 1))),
+    ),
+}
 
 
 def _by(parameter: str, order: str) -> Index:
@@ -134,6 +144,8 @@ def plan(collection: str) -> tuple[Index, ...]:
         return _LOCK_PLAN
     if collection == AUDIT_TYPE:
         return _AUDIT_PLAN
+    if collection in _PACKAGE_PLANS:
+        return _PACKAGE_PLANS[collection]
     if collection == CONCEPTS:
         return _CONCEPT_PLAN
     if collection == SYSTEMS:
@@ -162,13 +174,17 @@ class Collections:
         return await self._home.types()
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks, events, imported terminology and every type collection."""
-        await self.ensure([HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *await self.types()])
+        """Bring what exists to the plan: history, locks, events, packages, imported terminology and every type collection."""
+        await self.ensure(
+            [HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types()]
+        )
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in dict.fromkeys((HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *await self.types())):
+        for name in dict.fromkeys(
+            (HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types())
+        ):
             with translated():
                 have = await self._home[name].index_information()
             found += [
