@@ -11,7 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhirserver.access.breakglass import BreakGlass
+from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
+from fhirserver.access.issuers import Issuers
+from fhirserver.access.plan import Planner
+from fhirserver.access.roles import Roles
+from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck, mint
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.engine.capabilities import capability_statement
@@ -32,16 +38,19 @@ from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import dump_json
 from fhirserver.search.index import Indexer
+from fhirserver.search.types.reference import Site
 from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.migrate import migrate
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
+from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
 from fhirserver.store.tokens import Tokens
 from fhirserver.validation import Validator
@@ -93,7 +102,10 @@ class Foundation:
     elements: Elements
     validator: Validator
     cursor_key: bytes
+    break_glass: BreakGlass
     tokens: TokenCheck
+    issuers: Issuers
+    roles: Roles
     instance: str
     started: str
 
@@ -119,8 +131,23 @@ class Foundation:
             store,
             searcher,
             indexer,
+            self.break_glass,
             now,
             build_new_id(),
+        )
+
+    def gate(self, definitions: Definitions) -> Gate:
+        """What lets requests in, over `definitions`."""
+        settings = self.settings
+        site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
+        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        return Gate(
+            self.tokens,
+            self.issuers,
+            self.break_glass.situations,
+            planner,
+            self.break_glass,
+            settings.open_mode,
         )
 
     def fhir(self, services: Services) -> FhirApp:
@@ -128,7 +155,7 @@ class Foundation:
         statement = dump_json(capability_statement(services, self.instance, self.started))
         return FhirApp(
             RequestReader(services, Router(frozenset(services.definitions.resource_types))),
-            Engine(services, Gate(self.tokens, services.definitions.resource_types)),
+            Engine(services, self.gate(services.definitions)),
             Renderer(self.settings.fhir_base, self.elements),
             Cors(frozenset(self.settings.cors_origins)),
             self.metrics,
@@ -148,6 +175,20 @@ async def lay(settings: Settings) -> Foundation:
     await migrate(database)
     await Collections(database).prepare()
     core, elements = Definitions.load(), Elements.load()
+    vocabulary = DefinedVocabulary(core)
+    try:
+        roles = Roles(vocabulary, settings.roles)
+        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, insecure=settings.insecure_jwks)
+    except ValueError as problem:
+        raise CannotStart(f"A setting is wrong: {problem}") from problem
+    emergencies = Emergencies(database, settings.tenant)
+    situations = Situations.over(
+        Relations(database, settings.tenant),
+        emergencies,
+        roles,
+        (settings.link_past_months, settings.link_future_months),
+    )
+    break_glass = BreakGlass(emergencies, situations)
     return Foundation(
         settings,
         client,
@@ -157,7 +198,10 @@ async def lay(settings: Settings) -> Foundation:
         elements,
         Validator(elements),
         await signing_key(database, settings),
-        TokenCheck(Tokens(database, settings.tenant), DefinedVocabulary(core)),
+        break_glass,
+        TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base),
+        issuers,
+        roles,
         await instance_id(database, settings),
         instant(now()),
     )
