@@ -53,7 +53,11 @@ class Issuer:
         return self.signed(self.claims(audience, scope, **more))
 
     def signed(
-        self, claims: dict[str, Any], key: Any = None, header: dict[str, Any] | None = None, alg: str = "RS256"
+        self,
+        claims: dict[str, Any],
+        key: Any = None,
+        header: dict[str, Any] | None = None,
+        alg: str = "RS256",
     ) -> str:
         """A JWT over `claims`; `header` adds to, or replaces in, that of a good token."""
         key = key or self.key

@@ -1,6 +1,6 @@
-"""The fixture of the access tests: patients p1, p2, p3, what is about them, and what leads from one to the other.
+"""The fixture of the access tests: patients p1 to p4, what is about them, and what leads from one to the other.
 
-Everything that belongs to p2 alone carries the word SECRET, so that no answer to p1's token may hold it.
+Everything that belongs to p2 alone carries the word SECRET, so that no answer to p1's token may hold it. p4 is there to be written about: tests of reads look at the others.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def ref(target: str) -> Json:
     return {"reference": target}
 
 
-def observation(id: str, subject: str, category: str = "laboratory", **more: Any) -> Json:
+def observation(id: str, who: str, category: str = "laboratory", **more: Any) -> Json:
     return {
-        "resourceType": "Observation", "id": id, "status": "final", "subject": ref(f"Patient/{subject}"),
+        "resourceType": "Observation", "id": id, "status": "final", "subject": ref(f"Patient/{who}"),
         "category": [{"coding": [{"system": CATEGORY, "code": category}]}],
-        "code": {"coding": [{"system": LOINC, "code": "29463-7"}], "text": SECRET if subject == "p2" else "weight"},
+        "code": {"coding": [{"system": LOINC, "code": "29463-7"}], "text": SECRET if who == "p2" else "weight"},
         "effectiveDateTime": "2026-03-01",
     } | more  # fmt: skip
 
@@ -71,6 +71,8 @@ def resources(today: str) -> list[Json]:
         patient("p1", "Abreu", "52998224725"),
         patient("p2", SECRET, "11144477735", link=[{"other": ref("Patient/p1"), "type": "seealso"}]),
         patient("p3", "Castro", "39053344705"),
+        patient("p4", "Dias", "00000000191"), observation("lab4", "p4"), observation("vital4", "p4", "vital-signs"),
+        appointment("app4", "p4", "doc", today),
         {"resourceType": "Organization", "id": "org", "name": "Clinic"},
         *({"resourceType": "Practitioner", "id": id, "name": [{"family": id}]} for id in names),
         {"resourceType": "RelatedPerson", "id": "r1", "patient": ref("Patient/p1")},

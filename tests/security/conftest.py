@@ -25,9 +25,7 @@ def callers(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The clinic's server. Tests that change it change only what they made themselves."""
     with Server(tmp_path_factory.mktemp("sec") / "data", **issuer.settings()) as server:
         made = Callers(server, issuer)
-        clinic.fill(
-            made.client("system", "system/*.cruds"), dt.datetime.now(dt.UTC).date().isoformat()
-        )
+        clinic.fill(made.client("system", "system/*.cruds"), dt.datetime.now(dt.UTC).date().isoformat())
         yield made
         made.close()
 

@@ -55,7 +55,9 @@ def test_a_good_token_of_each_configured_algorithm_is_accepted(callers: Callers)
         {"sub": None}, {"sub": ""}, {"sub": 7}, {"iss": ["x"]},
     ],
 )  # fmt: skip
-def test_claims_that_are_not_for_this_server_and_now_are_refused(callers: Callers, more: dict[str, Any]) -> None:
+def test_claims_that_are_not_for_this_server_and_now_are_refused(
+    callers: Callers, more: dict[str, Any]
+) -> None:
     assert status(callers, callers.issuer.signed(claims(callers, **more))) == 401
 
 
@@ -115,10 +117,13 @@ def test_an_unknown_key_is_looked_for_once_a_minute(callers: Callers) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["e30.e30.e30", "e30.e30.", "W10.W10.x", "!.!.!", "eyJhbGciOiJSUzI1NiJ9..x", "\u00e9.\u00e9.\u00e9"]
+    "token",
+    ["e30.e30.e30", "e30.e30.", "W10.W10.x", "!.!.!", "eyJhbGciOiJSUzI1NiJ9..x", "\u00e9.\u00e9.\u00e9"],
 )
 def test_what_is_no_jwt_is_refused(callers: Callers, token: str) -> None:
-    answer = callers.anonymous().get("/Patient/p1", headers={"authorization": b"Bearer " + token.encode("latin-1")})
+    answer = callers.anonymous().get(
+        "/Patient/p1", headers={"authorization": b"Bearer " + token.encode("latin-1")}
+    )
     assert_outcome(answer, 401, "login", "token-invalid")
 
 
@@ -129,7 +134,11 @@ def test_a_key_set_that_is_not_https_is_refused_at_start(tmp_path: Any, issuer: 
     from fhirserver.settings import Issuer as Setting
 
     vocabulary = DefinedVocabulary(Definitions.load())
-    for url, insecure in (("http://127.0.0.1/jwks", False), ("http://clinic.example/jwks", True), ("file:///x", True)):
+    for url, insecure in (
+        ("http://127.0.0.1/jwks", False),
+        ("http://clinic.example/jwks", True),
+        ("file:///x", True),
+    ):
         with pytest.raises(ValueError, match="https"):
             Issuers([Setting(issuer="x", jwks_url=url)], vocabulary, "y", insecure=insecure)
     Issuers([Setting(issuer="x", jwks_url="https://127.0.0.1/jwks")], vocabulary, "y")

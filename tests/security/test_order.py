@@ -18,7 +18,15 @@ PLAIN = 'Bearer realm="fhir"'
 INVALID_REQUEST = f'{PLAIN}, error="invalid_request"'
 INVALID_TOKEN = f'{PLAIN}, error="invalid_token"'
 INSUFFICIENT = f'{PLAIN}, error="insufficient_scope"'
-ROUTES = ("/Patient", "/Patient/p1", "/", "/_history", "/Patient/p1/$everything", "/nonsense", "/Patient/no-such")
+ROUTES = (
+    "/Patient",
+    "/Patient/p1",
+    "/",
+    "/_history",
+    "/Patient/p1/$everything",
+    "/nonsense",
+    "/Patient/no-such",
+)
 
 
 @pytest.mark.parametrize("url", ROUTES)
@@ -60,7 +68,9 @@ def test_an_authorization_header_that_is_empty_double_or_huge_answers_400(caller
     connection.endheaders()
     answered = connection.getresponse()
     assert answered.status == 400
-    assert json.loads(answered.read())["issue"][0]["details"]["coding"][0]["code"] == "authorization-malformed"
+    assert (
+        json.loads(answered.read())["issue"][0]["details"]["coding"][0]["code"] == "authorization-malformed"
+    )
     connection.close()
 
 
@@ -129,7 +139,10 @@ def test_verbs_in_disguise_change_nothing(callers: Callers) -> None:
     reader = callers.client("doctor", "user/Observation.rs")
     for headers in ({"x-http-method-override": "DELETE"}, {"x-method-override": "PUT"}):
         assert reader.get("/Observation/lab1", headers=headers).status_code == 200
-    assert reader.get("/Observation/lab1?_method=DELETE", headers={"prefer": "handling=lenient"}).status_code == 200
+    assert (
+        reader.get("/Observation/lab1?_method=DELETE", headers={"prefer": "handling=lenient"}).status_code
+        == 200
+    )
     assert reader.request("TRACE", "/Observation/lab1").status_code in (405, 501)
     assert reader.request("GET", "/Observation/lab1", json=observation("lab1", "p2")).status_code == 200
     assert reader.delete("/Observation/lab1").status_code == 403
