@@ -11,6 +11,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from fhirserver.cli.arguments import build_parser
+from fhirserver.cli.reference_errors import errors_page
+from fhirserver.cli.reference_rest import rest_page
+from fhirserver.cli.reference_search import search_page
 from fhirserver.settings import Settings
 
 _SETTINGS = """\
@@ -75,19 +78,30 @@ def _default(value: Any) -> str:
 
 def cli_page() -> str:
     """docs/reference/cli.md."""
-    parser = build_parser()
-    page = [_CLI, _section("fhirserver", parser)]
+    return "\n".join([_CLI, *_sections("fhirserver", build_parser())])
+
+
+def _sections(title: str, parser: argparse.ArgumentParser) -> list[str]:
+    """The help of a command, then that of its own commands."""
+    sections = [_section(title, parser)]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            page += [_section(f"fhirserver {name}", command) for name, command in action.choices.items()]
-    return "\n".join(page)
+            for name, command in action.choices.items():
+                sections += _sections(f"{title} {name}", command)
+    return sections
 
 
 def _section(title: str, parser: argparse.ArgumentParser) -> str:
     return f"## {title}\n\n```text\n{parser.format_help().strip()}\n```\n"
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+PAGES = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "rest.md": rest_page,
+    "search.md": search_page,
+}
 
 
 def main(folder: Path) -> None:
