@@ -133,7 +133,7 @@ class Conditions:
 
     def reached(self, provision: Provision, *, denies: bool) -> Expression | None:
         """The resources that `provision` denies (else permits), None for none."""
-        matching = self._matching(provision.resource, widely=denies)
+        matching = self._fulfilling(provision.resource, widely=denies)
         if matching is None:
             return None
         if provision.denies is denies:
@@ -145,7 +145,7 @@ class Conditions:
         inner = tuple(each for each in found if each is not None)
         return both(matching, either(inner)) if inner else None
 
-    def _matching(self, provision: JsonObject, *, widely: bool) -> Expression | None:
+    def _fulfilling(self, provision: JsonObject, *, widely: bool) -> Expression | None:
         """The resources that fulfil the conditions; None for none. `widely`: what is unknown counts as fulfilled."""
         if not self._concerns(provision, widely=widely):
             return None

@@ -15,6 +15,7 @@ from fhirserver.operations import (
     meta,
     subsumes,
     translate,
+    validate,
     validate_code,
 )
 from fhirserver.outcome import CANONICAL
@@ -31,6 +32,7 @@ class Operation:
     """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
 
     `definition`: canonical, where "{type}" stands for the resource type.
+    `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
     and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     """
@@ -44,6 +46,7 @@ class Operation:
     types: tuple[str, ...] = ()
     affects_state: bool = False
     needs: tuple[str, ...] | None = None
+    judges_body: bool = False
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -117,6 +120,16 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 "Remove profiles, tags or security labels",
                 affects_state=True,
                 needs=("ur",),
+            ),
+            Operation(
+                "validate",
+                _core("Resource-validate"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                validate.handle,
+                "What is wrong with a resource, by its type and by profiles, and what could be better",
+                judges_body=True,
+                needs=("c", "u"),
             ),
             Operation(
                 "expand",

@@ -141,7 +141,9 @@ def test_i1_control_a_sound_value_comes_back_to_who_stored_it(fhir: Fhir) -> Non
 
 @pytest.fixture
 async def application(mongodb_uri: str, database_name: str, tmp_path: Path) -> AsyncIterator[Application]:
-    settings = Settings(mongodb_uri=SecretStr(mongodb_uri), database=database_name, data_dir=tmp_path)
+    settings = Settings(
+        mongodb_uri=SecretStr(mongodb_uri), database=database_name, data_dir=tmp_path, open_mode=True
+    )
     built = await build(settings)
     yield built
     await built.close()

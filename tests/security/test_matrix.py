@@ -15,6 +15,7 @@ from fhirserver.operations import OPERATIONS
 from tests.kit.client import assert_outcome
 from tests.kit.tokens import Callers
 from tests.security.clinic import observation
+from tests.security.test_roles import STAFF, TABLE
 
 Line = tuple[
     str, str, str
@@ -59,6 +60,7 @@ OPERATION_LETTERS: dict[str, tuple[str | None, str | None, str | None]] = {
     "lookup": (None, "r|s", None),
     "subsumes": ("r|s", "r|s", None),
     "translate": ("r|s", "r|s", None),
+    "validate": ("c|u", "c|u", None),
 }
 CALLABLE = [(key, letters) for key, letters in LETTERS.items() if letters and key != ("POST", "/")]
 
@@ -82,14 +84,14 @@ def body_of(method: str, path: str) -> dict[str, Any]:
     if method == "PATCH":
         return {"json": [{"op": "test", "path": "/status", "value": "x"}], "headers": PATCH}
     if method in ("POST", "PUT"):
-        return {"json": observation("absent", "p1"), "headers": JSON}
+        return {"json": observation("matrix", "p4"), "headers": JSON}
     return {}
 
 
 def url_of(path: str, conditional: bool) -> str:
     url = path.replace("{compartment}", "Patient").replace("{type}", "Observation").replace("{vid}", "1")
-    url = url.replace("Patient/{id}", "Patient/p1").replace("{id}", "absent")
-    return f"{url}?_id=absent" if conditional else url
+    url = url.replace("Patient/{id}", "Patient/p1").replace("{id}", "matrix")
+    return f"{url}?_id=matrix" if conditional else url
 
 
 @pytest.mark.parametrize(("route", "letters"), CALLABLE, ids=[" ".join(key) for key, _ in CALLABLE])
@@ -110,6 +112,20 @@ def test_a_route_needs_exactly_its_letters(callers: Callers, route: tuple[str, s
     exact = "".join(x for x in "cruds" if x in letters)
     opened = callers.client("system", f"system/Observation.{exact}").request(**call)
     assert opened.status_code not in (401, 403, 405, 500), opened.text
+
+
+@pytest.mark.parametrize("person", STAFF)
+def test_a_route_is_open_to_the_roles_that_have_its_letters(callers: Callers, person: str) -> None:
+    client = callers.client(person, "user/*.cruds")
+    held = TABLE["Observation"].split()[STAFF.index(person)]
+    for (method, path), letters in CALLABLE:
+        if "{type}" not in path:
+            continue  # open where any type is
+        call = body_of(method, path) | {"method": method, "url": url_of(path, len(letters) > 1)}
+        answer = client.request(**call)
+        open_ = set(letters) <= set(held)
+        refused = answer.status_code == 403 and "scope-insufficient" in answer.text
+        assert refused is not open_, (method, path, answer.text)
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATION_LETTERS if name != "break-glass"])

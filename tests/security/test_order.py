@@ -57,7 +57,10 @@ def test_a_token_in_the_url_or_in_the_body_is_not_looked_at(callers: Callers) ->
 
 def test_an_authorization_header_that_is_empty_double_or_huge_answers_400(callers: Callers) -> None:
     token = callers.token("system", "system/*.cruds")
-    for value in ("Bearer", f"Bearer {token}, Bearer {token}", "Bearer " + "x" * 9000):
+    empty = callers.anonymous().get("/Patient", headers={"authorization": "Bearer"})
+    assert_outcome(empty, 400, "invalid", "token-empty")
+    assert empty.headers["www-authenticate"] == INVALID_REQUEST
+    for value in (f"Bearer {token}, Bearer {token}", "Bearer " + "x" * 9000):
         answer = callers.anonymous().get("/Patient", headers={"authorization": value})
         assert_outcome(answer, 400, "invalid", "authorization-malformed")
         assert answer.headers["www-authenticate"] == INVALID_REQUEST
