@@ -202,3 +202,12 @@ def test_consents_are_followed_by_time_and_forgotten_when_written(
     situations.consents_changed()
     assert of(situations).policies == ()
     assert asked.since == [None, 20_000_000]
+
+
+def test_consents_alike_are_one_policy(situations: Situations, asked: Asked) -> None:
+    deny = b'{"resourceType":"Consent","provision":{"type":"deny"}}'
+    permit = b'{"resourceType":"Consent","provision":{"type":"permit"}}'
+    classes = b'{"resourceType":"Consent","provision":{"type":"deny","class":[{"code":"Observation"}]}}'
+    given = (("c1", deny), ("c2", permit), ("c3", classes), ("c4", deny))
+    asked.changes = [ConsentChange(key, 1, (f"p{key}",), raw) for key, raw in given]
+    assert [policy.patients for policy in of(situations).policies] == [("pc1", "pc4"), ("pc3",)]
