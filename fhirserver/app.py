@@ -13,8 +13,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from fhirserver.access.breakglass import BreakGlass
+from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
+from fhirserver.access.issuers import Issuers
+from fhirserver.access.plan import Planner
+from fhirserver.access.roles import Roles
+from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.seal import Sealer
@@ -40,12 +47,14 @@ from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import dump_json
 from fhirserver.search.index import Indexer
+from fhirserver.search.types.reference import Site
 from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.audit import check_privileges
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.home import Database, Home
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
@@ -55,6 +64,7 @@ from fhirserver.store.migrate import migrate
 from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
+from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
 from fhirserver.store.terminology import MongoTerminology
 from fhirserver.store.terminology_packages import WithPackages
@@ -115,9 +125,12 @@ class Foundation:
     terminology: Terminology
     value_sets: ValueSets
     cursor_key: bytes
+    break_glass: BreakGlass
     tokens: TokenCheck
     home: Home
     audit: AuditWorker
+    issuers: Issuers
+    roles: Roles
     instance: str
     started: str
 
@@ -170,10 +183,25 @@ class Foundation:
             store,
             searcher,
             indexer,
+            self.break_glass,
             self.terminology,
             now,
             build_new_id(),
             self.audit.feed,
+        )
+
+    def gate(self, definitions: Definitions) -> Gate:
+        """What lets requests in, over `definitions`."""
+        settings = self.settings
+        site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
+        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        return Gate(
+            self.tokens,
+            self.issuers,
+            self.break_glass.situations,
+            planner,
+            self.break_glass,
+            settings.open_mode,
         )
 
     def fhir(self, services: Services) -> FhirApp:
@@ -187,7 +215,7 @@ class Foundation:
             ),
             Engine(
                 services,
-                Gate(self.tokens, services.definitions.resource_types),
+                self.gate(services.definitions),
                 self.audit.auditor(services.store),
             ),
             Renderer(self.settings.fhir_base, self.elements),
@@ -216,6 +244,19 @@ async def lay(settings: Settings) -> Foundation:
     home = Home(database, await audit_database(settings, client))
     await Collections(home).prepare()
     core, elements = Definitions.load().with_parameters(PARAMETERS), Elements.load()
+    vocabulary = DefinedVocabulary(core)
+    try:
+        roles = Roles(vocabulary, settings.roles)
+        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, insecure=settings.insecure_jwks)
+    except ValueError as problem:
+        raise CannotStart(f"A setting is wrong: {problem}") from problem
+    emergencies = Emergencies(database, settings.tenant)
+    situations = Situations.over(
+        Relations(database, settings.tenant),
+        emergencies,
+        roles,
+        (settings.link_past_months, settings.link_future_months),
+    )
     shipped = Shipped()
     source = MongoTerminology(database, settings.tenant, shipped, settings.limits.search_ms)
     audit = AuditWorker(
@@ -230,6 +271,7 @@ async def lay(settings: Settings) -> Foundation:
             metrics.on_batch,
         ),
     )
+    break_glass = BreakGlass(emergencies, situations, audit.security.record)
     return Foundation(
         settings,
         client,
@@ -240,9 +282,12 @@ async def lay(settings: Settings) -> Foundation:
         Terminology(shipped, WithPackages(source, database, settings.tenant)),
         ValueSets.load(),
         await signing_key(database, settings),
-        TokenCheck(Tokens(database, settings.tenant), core.resource_types),
+        break_glass,
+        TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base),
         home,
         audit,
+        issuers,
+        roles,
         await instance_id(database, settings),
         instant(now()),
     )
@@ -413,7 +458,7 @@ async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
     base = await lay(settings)
     try:
         tokens = Tokens(base.client[settings.database], settings.tenant)
-        return await mint(tokens, scope=scope, ttl=ttl, types=base.core.resource_types)
+        return await mint(tokens, scope=scope, ttl=ttl, vocabulary=DefinedVocabulary(base.core))
     finally:
         await base.close()
 

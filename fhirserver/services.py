@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fhirserver.search.query import parse_query
 
 if TYPE_CHECKING:
+    from fhirserver.access.breakglass import BreakGlass
     from fhirserver.audit.feed import Feed
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
@@ -38,6 +39,7 @@ class Services:
     store: Store
     searcher: Searcher
     indexer: Indexer
+    break_glass: BreakGlass
     terminology: Terminology
     clock: Callable[[], int]
     new_id: Callable[[], str]
