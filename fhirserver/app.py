@@ -15,8 +15,15 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
+from fhirserver.access.breakglass import BreakGlass
+from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
+from fhirserver.access.issuers import Issuers
+from fhirserver.access.plan import Planner
+from fhirserver.access.roles import Roles
+from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
@@ -50,12 +57,14 @@ from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import dump_json
 from fhirserver.search.index import Indexer
+from fhirserver.search.types.reference import Site
 from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.audit import check_privileges
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.home import Database, Home
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
@@ -66,6 +75,7 @@ from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.positions import Positions
 from fhirserver.store.reindex import reindex as rebuild
+from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
 from fhirserver.store.terminology import MongoTerminology
 from fhirserver.store.terminology_packages import WithPackages
@@ -126,9 +136,12 @@ class Foundation:
     terminology: Terminology
     value_sets: ValueSets
     cursor_key: bytes
+    break_glass: BreakGlass
     tokens: TokenCheck
     home: Home
     audit: AuditWorker
+    issuers: Issuers
+    roles: Roles
     instance: str
     started: str
 
@@ -183,11 +196,26 @@ class Foundation:
             searcher,
             indexer,
             self.audit.pseudonym,
+            self.break_glass,
             self.terminology,
             now,
             build_new_id(),
             self.audit.feed,
             self.audit.alerts,
+        )
+
+    def gate(self, definitions: Definitions) -> Gate:
+        """What lets requests in, over `definitions`."""
+        settings = self.settings
+        site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
+        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        return Gate(
+            self.tokens,
+            self.issuers,
+            self.break_glass.situations,
+            planner,
+            self.break_glass,
+            settings.open_mode,
         )
 
     def fhir(self, services: Services) -> FhirApp:
@@ -201,7 +229,7 @@ class Foundation:
             ),
             Engine(
                 services,
-                Gate(self.tokens, services.definitions.resource_types),
+                self.gate(services.definitions),
                 self.audit.auditor(services.store),
             ),
             Renderer(self.settings.fhir_base, self.elements),
@@ -230,6 +258,19 @@ async def lay(settings: Settings) -> Foundation:
     home = Home(database, await audit_database(settings, client))
     await Collections(home).prepare()
     core, elements = Definitions.load().with_parameters(PARAMETERS), Elements.load()
+    vocabulary = DefinedVocabulary(core)
+    try:
+        roles = Roles(vocabulary, settings.roles)
+        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, insecure=settings.insecure_jwks)
+    except ValueError as problem:
+        raise CannotStart(f"A setting is wrong: {problem}") from problem
+    emergencies = Emergencies(database, settings.tenant)
+    situations = Situations.over(
+        Relations(database, settings.tenant),
+        emergencies,
+        roles,
+        (settings.link_past_months, settings.link_future_months),
+    )
     shipped = Shipped()
     source = MongoTerminology(database, settings.tenant, shipped, settings.limits.search_ms)
     audit = AuditWorker(
@@ -244,6 +285,7 @@ async def lay(settings: Settings) -> Foundation:
             metrics.on_batch,
         ),
     )
+    break_glass = BreakGlass(emergencies, situations, audit.security.record)
     return Foundation(
         settings,
         client,
@@ -254,9 +296,12 @@ async def lay(settings: Settings) -> Foundation:
         Terminology(shipped, WithPackages(source, database, settings.tenant)),
         ValueSets.load(),
         await signing_key(database, settings),
-        TokenCheck(Tokens(database, settings.tenant), core.resource_types),
+        break_glass,
+        TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base),
         home,
         audit,
+        issuers,
+        roles,
         await instance_id(database, settings),
         instant(now()),
     )
@@ -504,7 +549,7 @@ async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
     base = await lay(settings)
     try:
         tokens = Tokens(base.client[settings.database], settings.tenant)
-        return await mint(tokens, scope=scope, ttl=ttl, types=base.core.resource_types)
+        return await mint(tokens, scope=scope, ttl=ttl, vocabulary=DefinedVocabulary(base.core))
     finally:
         await base.close()
 

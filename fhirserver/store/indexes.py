@@ -92,7 +92,7 @@ _BY_PATIENT_AND = {
 _WHEN = ("ix.date~s", 1)
 
 
-def _dated(parameter: str, **options: Any) -> Index:
+def _with_time(parameter: str, **options: Any) -> Index:
     return Index(parameter, ((f"ix.{parameter}", 1), _WHEN), options)
 
 
@@ -118,12 +118,12 @@ _AUDIT_PLAN = (
     Index("ledger", (("w", 1), ("s", 1)), {"unique": True}),
     TIME,
     Index("date", (_WHEN,)),
-    *map(_dated, ("patient", "agent", "agent~id", "entity", "entity~id")),
-    _dated("type", **_rare("type", _DCM, *_TYPES)),
-    _dated("subtype", **_rare("subtype", _DCM, *_SUBTYPES)),
-    _dated("policy", **_present("policy")),
-    _dated("purpose", partialFilterExpression={"ix.purpose": "BTG"}),
-    _dated("denied", partialFilterExpression={"ix.denied": "true"}),
+    *map(_with_time, ("patient", "agent", "agent~id", "entity", "entity~id")),
+    _with_time("type", **_rare("type", _DCM, *_TYPES)),
+    _with_time("subtype", **_rare("subtype", _DCM, *_SUBTYPES)),
+    _with_time("policy", **_present("policy")),
+    _with_time("purpose", partialFilterExpression={"ix.purpose": "BTG"}),
+    _with_time("denied", partialFilterExpression={"ix.denied": "true"}),
 )
 
 HOT: Mapping[str, tuple[Index, ...]] = {
