@@ -15,7 +15,7 @@ from fhirserver.audit.record import Recorder
 from fhirserver.context import Agent, JsonObject, Request
 from fhirserver.store.audit import AuditLog
 
-ACKNOWLEDGED = "alert-acknowledged"
+ACKNOWLEDGED = "acknowledged-alert"
 _RULE: v.Code = (v.OWN_ENTITY, "alert-rule")
 _SUBJECT: v.Code = (v.OWN_ENTITY, "alert-subject")
 _PATIENT: v.Code = (v.ENTITY_TYPE, "1")

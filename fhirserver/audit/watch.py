@@ -39,10 +39,16 @@ class Watch:
         """Verify once a day; for ever, until cancelled."""
         while True:
             with suppress(OutcomeError):  # the database does not answer now
-                if self.clock() - await self.positions.get(_POSITION) >= PERIOD:
-                    await self.verify()
-                    await self.positions.keep(_POSITION, self.clock())
+                await self.verify_daily()
             await asyncio.sleep(_TICK)
+
+    async def verify_daily(self) -> bool:
+        """True where a day had passed since the last time, and it was verified again. Raises Unavailable."""
+        if self.clock() - await self.positions.get(_POSITION) < PERIOD:
+            return False
+        await self.verify()
+        await self.positions.keep(_POSITION, self.clock())
+        return True
 
     async def verify(self) -> Verification:
         """Verify everything now, remember what came out, and alarm where it is tampering. Raises Unavailable."""

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fhirserver.audit.alertbook import ACKNOWLEDGED
 from fhirserver.audit.disclosure.alerts import Alert, Surroundings, Thresholds, alerts_in
 from fhirserver.audit.disclosure.facts import Fact
 from fhirserver.context import Agent, Permission, Request, Trace
@@ -89,7 +90,7 @@ async def alerts_between(
     taken = {
         resource.removeprefix("AuditEvent/"): fact.actor
         for fact in await facts_between(services, start, services.clock() + 1000, reading, [used])
-        if fact.action == "alert-acknowledged"
+        if fact.action == ACKNOWLEDGED
         for resource in fact.resources
     }
     return [RaisedAlert(fact, taken.get(fact.id, "")) for fact in raised]
