@@ -6,6 +6,7 @@ Nothing else in the server reads the environment.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import (
@@ -33,6 +34,28 @@ class Limits(BaseModel, extra="forbid"):
     include_rounds: int = Field(3, description="Most rounds of :iterate.")
     expansion: int = Field(10_000, description="Most codes of a value set expansion, or of one page of it.")
     search_ms: int = Field(5000, description="Longest time for one database query, in milliseconds.")
+
+
+class Validation(BaseModel, extra="forbid"):
+    """Against what writes are checked, besides the R4 definition of their type."""
+
+    mode: Literal["base", "claimed", "assigned"] = Field(
+        "claimed",
+        description="Profiles of every type: base: none; claimed: those in meta.profile that are known; "
+        "assigned: those in `assigned`. Extensions are checked by their definitions but for base.",
+    )
+    modes: dict[str, Literal["base", "claimed", "assigned"]] = Field(
+        {}, description="Another mode for single types, such as {Patient = 'assigned'}."
+    )
+    assigned: dict[str, list[str]] = Field(
+        {}, description="Type -> canonicals of the profiles that it must conform to in mode assigned."
+    )
+    unknown_profile: Literal["warning", "error"] = Field(
+        "warning", description="Whether a claimed profile that is not known is refused (error)."
+    )
+    unknown_modifier_extension: Literal["warning", "error"] = Field(
+        "warning", description="Whether a modifierExtension without a known definition is refused (error)."
+    )
 
 
 class Settings(BaseSettings):
@@ -72,6 +95,7 @@ class Settings(BaseSettings):
     )
     docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
     limits: Limits = Limits()
+    validation: Validation = Validation()
 
     @property
     def fhir_base(self) -> str:

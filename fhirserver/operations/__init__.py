@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.operations import everything, expand, lookup, meta, subsumes, translate, validate_code
+from fhirserver.operations import (
+    everything,
+    expand,
+    lookup,
+    meta,
+    subsumes,
+    translate,
+    validate,
+    validate_code,
+)
 
 if TYPE_CHECKING:
     from fhirserver.context import Interaction, Permission, Result
@@ -21,6 +30,7 @@ class Operation:
     """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
 
     `definition`: canonical, where "{type}" stands for the resource type.
+    `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
     """
 
     name: str
@@ -31,6 +41,7 @@ class Operation:
     summary: str
     types: tuple[str, ...] = ()
     affects_state: bool = False
+    judges_body: bool = False
 
     def offered(self, level: str, type: str | None) -> bool:
         """True when the operation may be called at `level` on `type`."""
@@ -83,6 +94,15 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_delete,
                 "Remove profiles, tags or security labels",
                 affects_state=True,
+            ),
+            Operation(
+                "validate",
+                _core("Resource-validate"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                validate.handle,
+                "What is wrong with a resource, by its type and by profiles, and what could be better",
+                judges_body=True,
             ),
             Operation(
                 "expand",
