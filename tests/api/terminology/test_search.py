@@ -31,6 +31,7 @@ def herd(fhir: Fhir, animals: str) -> dict[str, str]:
     return found | {"url": url, "id": stored["id"], "system": animals}
 
 
+@pytest.mark.verifies("search-token-2")
 @pytest.mark.parametrize(
     ("criteria", "expected"),
     [
