@@ -47,7 +47,8 @@ on tokens a code with its system: [terminology](terminology.md).
 """
 _RESULT = """
 Besides these: `_has:Type:reference:parameter`, chains (`subject:Patient.name`), `_list` (the id of a List; the functional
-lists are not offered), `_filter` (with the comparisons, `re`, `po`, `pr`, `co`, `sw`, `ew`, `ss`, `sb`, `in`, `ni`), `_type` at system level. `_query` is not offered: there are no named queries.
+lists are not offered), `_filter` (with the comparisons, `re`, `po`, `pr`, `co`, `sw`, `ew`, `ss`, `sb`, `in`, `ni`),
+`_type` at system level. `_query` is not offered: there are no named queries.
 
 ## The answer
 
