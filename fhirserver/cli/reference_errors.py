@@ -147,7 +147,7 @@ def _read(call: ast.Call, known: Mapping[str, str]) -> Code | None:
     function = call.func
     name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
     named = {keyword.arg: keyword.value for keyword in call.keywords}
-    helper = (HELPERS.get(name) if isinstance(function, ast.Name) else None) or WARNINGS.get(name)
+    helper = HELPERS.get(name) or WARNINGS.get(name)
     if name in CLASSES:
         if "issues" in named or not (call.args or named):
             return _SKIP
@@ -158,7 +158,7 @@ def _read(call: ast.Call, known: Mapping[str, str]) -> Code | None:
         text = call.args[helper.text] if helper.text is not None and len(call.args) > helper.text else None
         issue_code = helper.issue_code
         error = CLASSES.get(helper.error, OutcomeError)
-        if code is None:  # its own default, or another function of that name
+        if name == "unavailable" and code is None:
             return _SKIP
     else:
         return _SKIP
