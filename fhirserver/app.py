@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -180,7 +180,8 @@ async def lay(settings: Settings) -> Foundation:
     if settings.mongodb_uri is None:
         raise CannotStart("No MongoDB is configured; `fhirserver serve` starts the embedded one.")
     metrics = Metrics(settings.metrics_dir)
-    client = connect(settings.mongodb_uri.get_secret_value(), on_pool=metrics.on_pool)
+    uri = settings.mongodb_uri.get_secret_value()
+    client = connect(uri, on_pool=metrics.on_pool, on_state=metrics.on_mongod)
     await check(client)
     database = client[settings.database]
     await migrate(database)
@@ -269,6 +270,8 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters, stamp: obj
     """
     settings = base.settings
     database = base.client[settings.database]
+    await asyncio.sleep(FOLLOW_SECONDS)
+    await asyncio.to_thread(base.terminology.warm)
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
         validator = front.fhir.engine.services.validator
@@ -347,7 +350,7 @@ class Front:
         self.fhir = fhir
         self.site: Asgi = fhir
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         path: str = scope.get("path", "")
         if path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
@@ -369,7 +372,7 @@ class Served:
         self._settings = settings
         self._application: Application | None = None
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Serve a request, or the lifespan of the process."""
         if scope["type"] == "http" and self._application is not None:
             await self._application.asgi(scope, receive, send)

@@ -11,6 +11,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from fhirserver.cli.arguments import build_parser
+from fhirserver.cli.reference_errors import errors_page
+from fhirserver.cli.reference_rest import rest_page
+from fhirserver.cli.reference_search import search_page
 from fhirserver.settings import Settings
 
 _SETTINGS = """\
@@ -92,7 +95,13 @@ def _section(title: str, parser: argparse.ArgumentParser) -> str:
     return f"## {title}\n\n```text\n{parser.format_help().strip()}\n```\n"
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+PAGES = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "rest.md": rest_page,
+    "search.md": search_page,
+}
 
 
 def main(folder: Path) -> None:

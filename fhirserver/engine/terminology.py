@@ -23,7 +23,7 @@ def terminology_capabilities(
     """The statement as a resource. `instance`, `started`: as in the CapabilityStatement."""
     by_url: dict[str, list[SystemInfo]] = {}
     for info in systems:
-        if info.content not in ("not-present", "supplement"):
+        if info.url and info.content not in ("not-present", "supplement"):
             by_url.setdefault(info.url, []).append(info)
     return {
         "resourceType": "TerminologyCapabilities",

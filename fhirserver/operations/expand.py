@@ -8,20 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Interaction, JsonObject, Permission, Result
 from fhirserver.operations.parameters import Given, Parameter, read_parameters
-from fhirserver.operations.terms import value_set_of
+from fhirserver.operations.terms import designation_json, value_set_of
+from fhirserver.outcome import BadRequest
 from fhirserver.store.documents import instant
 from fhirserver.terminology.canonical import split_canonical
 from fhirserver.terminology.concepts import Designation, words_of
-from fhirserver.terminology.expand import (
-    Entry,
-    Expansion,
-    Node,
-    Options,
-    Versions,
-    canonical_pairs,
-    expand,
-    nest,
-)
+from fhirserver.terminology.expand import Entry, Expansion, Options, expand
+from fhirserver.terminology.nesting import Node, nest
+from fhirserver.terminology.versions import Versions, canonical_pairs
 
 if TYPE_CHECKING:
     from fhirserver.services import Services
@@ -50,6 +44,7 @@ PARAMETERS = (
     Parameter("check-system-version", "canonical", repeats=True),
     Parameter("force-system-version", "canonical", repeats=True),
 )
+_MOST_WORDS = 20
 _ECHOED = {"boolean": "valueBoolean", "integer": "valueInteger", "code": "valueCode", "string": "valueString"}
 _HEAD = ("url", "version", "name", "title", "status", "experimental", "date", "publisher", "copyright")
 
@@ -72,8 +67,11 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
 
 
 def _options(given: Given, services: Services) -> Options:
+    words = words_of(given.text("filter") or "")
+    if len(words) > _MOST_WORDS:
+        raise BadRequest(f"filter has at most {_MOST_WORDS} words.", code="parameter-value")
     return Options(
-        words=tuple(words_of(given.text("filter") or "")),
+        words=tuple(words),
         offset=given.one("offset") or 0,
         count=given.one("count"),
         active=given.flag("activeOnly"),
@@ -143,16 +141,6 @@ def _is(designation: Designation, token: tuple[str, str]) -> bool:
     if use.get("code") == code and system in ("", use.get("system")):
         return True
     return designation.language == code and system in ("", "urn:ietf:bcp:47")
-
-
-def designation_json(designation: Designation) -> JsonObject:
-    """A designation as in CodeSystem and ValueSet."""
-    shown: JsonObject = {}
-    if designation.language is not None:
-        shown["language"] = designation.language
-    if designation.use is not None:
-        shown["use"] = designation.use
-    return shown | {"value": designation.value}
 
 
 def _resource(

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fhirserver.context import Interaction, JsonObject, Permission, Result
-from fhirserver.operations.expand import designation_json
 from fhirserver.operations.parameters import Given, Parameter, answer, read_parameters
-from fhirserver.operations.terms import coding_of, system_of
+from fhirserver.operations.terms import coding_of, designation_json, system_of
 from fhirserver.outcome import BadRequest, NotFound
 from fhirserver.terminology.filters import Filter
 from fhirserver.terminology.systems import Branch, Selection

@@ -10,6 +10,7 @@ from fhirserver.operations.parameters import Given
 from fhirserver.outcome import BadRequest, NotFound
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.terminology.canonical import split_canonical
+from fhirserver.terminology.concepts import Designation
 from fhirserver.terminology.systems import MemorySystem, System
 from fhirserver.terminology.validate import Asked
 from fhirserver.terminology.valuesets import ValueSet, parse_value_set
@@ -129,3 +130,13 @@ def coding_of(coding: Any, name: str) -> Asked:
 
 def _is_text(part: Any) -> bool:
     return part is None or isinstance(part, str)
+
+
+def designation_json(designation: Designation) -> JsonObject:
+    """A designation as in CodeSystem and ValueSet."""
+    shown: JsonObject = {}
+    if designation.language is not None:
+        shown["language"] = designation.language
+    if designation.use is not None:
+        shown["use"] = designation.use
+    return shown | {"value": designation.value}

@@ -12,7 +12,7 @@ from typing import Any
 
 from fhirserver.outcome import Unprocessable
 from fhirserver.r4.elements import Elements
-from fhirserver.r4.narrowing import check_shape, narrow
+from fhirserver.r4.narrowing import check_shape, impossible, narrow
 from fhirserver.r4.profiletree import BASE, BY_URL, Node, flatten, type_tree, unfold
 
 Json = dict[str, Any]
@@ -70,7 +70,7 @@ class Snapshots:
     def _derived(self, definition: Json) -> Node:
         below = definition.get("baseDefinition")
         if not isinstance(below, str):
-            raise _refused(
+            raise impossible(
                 "A profile names its base.", "profile-malformed", "StructureDefinition.baseDefinition"
             )
         root = self.tree(below).copy()
@@ -84,7 +84,7 @@ class Snapshots:
         held = definition.get(view, {})
         rows = held.get("element", []) if isinstance(held, dict) else None
         if not isinstance(rows, list):
-            raise _refused("The elements are a list.", "profile-malformed", f"StructureDefinition.{view}")
+            raise impossible("The elements are a list.", "profile-malformed", f"StructureDefinition.{view}")
         Differential(self, root).lay(rows, f"StructureDefinition.{view}")
         return root
 
@@ -120,7 +120,7 @@ class Differential:
     def _find(self, row: Json) -> Node:
         names = row["path"].split(".")
         if names[0] != self._root.name:
-            raise _refused(f"the path must start with {self._root.name}.", "profile-path", ".path")
+            raise impossible(f"the path must start with {self._root.name}.", "profile-path", ".path")
         slices = _slices_of(row, names)
         if slices is not None:
             node = self._root
@@ -143,7 +143,7 @@ class Differential:
         if child is None:
             child, code = _choice(node, name)
             if child is None:
-                raise _refused(f"{node.name} has no element {name}.", "profile-path", ".path")
+                raise impossible(f"{node.name} has no element {name}.", "profile-path", ".path")
             return self._typed(child, code, slice_name or name, row)
         return self._sliced(child, slice_name) if slice_name else child
 
@@ -173,7 +173,7 @@ class Differential:
                     return node  # a slice name of what cannot repeat is a label only
                 if node.name not in ("extension", "modifierExtension") and not node.is_choice:
                     text = "a slice needs an element with slicing before it."
-                    raise _refused(text, "profile-slicing", ".sliceName")
+                    raise impossible(text, "profile-slicing", ".sliceName")
                 node.definition["slicing"] = BY_TYPE if node.is_choice else BY_URL
             found = node.slices[slice_name] = node.cut(slice_name)
             code = _choice_code(node, slice_name)
@@ -202,7 +202,7 @@ class Differential:
             unfold(elements, node, "Element" if elements.is_primitive(codes[0]) else codes[0])
         else:
             text = "its children can be constrained only after its type is narrowed to one."
-            raise _refused(text, "profile-types", ".path")
+            raise impossible(text, "profile-types", ".path")
 
 
 def _path(row: Any) -> str:
@@ -251,7 +251,3 @@ def _choice_code(child: Node, name: str) -> str | None:
         if name == start + code[0].upper() + code[1:]:
             return code
     return None
-
-
-def _refused(text: str, code: str, expression: str) -> Unprocessable:
-    return Unprocessable(text, code=code, expression=expression)

@@ -36,7 +36,7 @@ from fhirserver.store.resolve import Plan, Resolver
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """One page. `total`: None where not asked for or not known. `next`, `previous`: cursors.
+    """One page. `total`: None where not asked for or not known. `next`: cursor.
 
     `plan`: of _explain.
     """
@@ -45,7 +45,6 @@ class FoundPage:
     included: list[Version]
     total: int | None = None
     next: str | None = None
-    previous: str | None = None
     issues: tuple[Issue, ...] = ()
     plan: JsonObject | None = None
 

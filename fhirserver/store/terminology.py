@@ -87,11 +87,12 @@ class MongoTerminology:
         return await self._stored("ConceptMap", {} if url is None else {"ix.url": url})
 
     async def systems(self) -> Sequence[SystemInfo]:
-        """All code systems."""
+        """All code systems; of the stored ones what the search index knows."""
+        asked = {"t": self._tenant, **_LIVE}
         with translated():
             rows = await self._database[SYSTEMS].find(self._live_sets()).to_list()
-        stored = await self._stored("CodeSystem", {})
-        return [*(info_of(row) for row in rows), *(each.build().info for each in stored)]
+            stored = await self._database["CodeSystem"].find(asked, _HEAD, max_time_ms=self._max_ms).to_list()
+        return [*(info_of(row) for row in rows), *(_head(row["ix"]) for row in stored if "ix" in row)]
 
     async def snapshot(self, stamp: object) -> Stored | None:
         """The small resources that are there now; None where nothing changed since `stamp`."""
@@ -195,10 +196,18 @@ class MongoTerminology:
 
 
 _KINDS = ("CodeSystem", "ValueSet")
+_HEAD = {"ix.url": 1, "ix.version": 1, "ix.content-mode": 1}
 
 
 def _first(value: Any) -> str | None:
     return value[0] if isinstance(value, list) and value else None
+
+
+def _head(ix: Mapping[str, Any]) -> SystemInfo:
+    content = _first(ix.get("content-mode")) or "complete"
+    return SystemInfo(
+        _first(ix.get("url")) or "", _first(ix.get("version")), content=content, origin="stored"
+    )
 
 
 def _imported(system: ImportedSystem) -> Candidate[System]:

@@ -5,16 +5,13 @@ Three answers: a Hit, None (it is not), or the exception Unknown. Source: hl7.or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fhirserver.outcome import NotSupported
 from fhirserver.terminology.concepts import Concept
 from fhirserver.terminology.systems import Pointwise
 from fhirserver.terminology.valuesets import Include, Listed, ValueSet
-
-DEEPEST = 16
-"""Most value sets that import each other in a row."""
 
 
 class Unknown(Exception):
@@ -59,48 +56,73 @@ class View(Protocol):
         ...
 
 
-def decide(view: View, value_set: ValueSet, system: str | None, code: str, depth: int = 0) -> Hit | None:
+def decide(view: View, value_set: ValueSet, system: str | None, code: str) -> Hit | None:
     """The hit where `code` of `system` (None: of any) is in the value set. Raises Unknown."""
-    if depth > DEEPEST:
-        raise Unknown("value-set-circular")
-    hit = _first(view, value_set.includes, system, code, depth)
-    if hit is None:
+    return _Decision(view, code).of(value_set, system)
+
+
+@dataclass(slots=True)
+class _Decision:
+    """One code under decision. `known`: what was found of imported value sets; `under_way`: those being looked at."""
+
+    view: View
+    code: str
+    known: dict[tuple[str, str | None], Hit | Unknown | None] = field(default_factory=dict)
+    under_way: set[str] = field(default_factory=set)
+
+    def of(self, value_set: ValueSet, system: str | None) -> Hit | None:
+        hit = self._first(value_set.includes, system)
+        if hit is None:
+            return None
+        out = self._first(value_set.excludes, hit.system)
+        return hit if out is None and not (value_set.inactive is False and _inactive(hit)) else None
+
+    def _first(self, parts: tuple[Include, ...], system: str | None) -> Hit | None:
+        unknown: Unknown | None = None
+        for part in parts:
+            try:
+                hit = self._within(part, system)
+            except Unknown as reason:
+                unknown = reason
+            else:
+                if hit is not None:
+                    return hit
+        if unknown is not None:
+            raise unknown
         return None
-    out = _first(view, value_set.excludes, hit.system, code, depth)
-    return hit if out is None and not (value_set.inactive is False and _inactive(hit)) else None
+
+    def _within(self, part: Include, system: str | None) -> Hit | None:
+        if part.system is not None and system not in (None, part.system):
+            return None
+        hit = None if part.system is None else _in_system(self.view, part, part.system, self.code)
+        if part.system is not None and hit is None:
+            return None
+        for canonical in part.value_sets:
+            found = self._imported(canonical, part.system or system)
+            if found is None:
+                return None
+            hit, system = hit or found, found.system
+        return hit
+
+    def _imported(self, canonical: str, system: str | None) -> Hit | None:
+        key = (canonical, system)
+        if key not in self.known:
+            if canonical in self.under_way:
+                raise Unknown("value-set-circular")
+            self.under_way.add(canonical)
+            try:
+                self.known[key] = self.of(self.view.value_set(canonical), system)
+            except Unknown as reason:
+                self.known[key] = reason
+            self.under_way.discard(canonical)
+        found = self.known[key]
+        if isinstance(found, Unknown):
+            raise found
+        return found
 
 
 def _inactive(hit: Hit) -> bool:
     return hit.concept is not None and hit.concept.inactive
-
-
-def _first(view: View, parts: tuple[Include, ...], system: str | None, code: str, depth: int) -> Hit | None:
-    unknown: Unknown | None = None
-    for part in parts:
-        try:
-            hit = _within(view, part, system, code, depth)
-        except Unknown as reason:
-            unknown = reason
-        else:
-            if hit is not None:
-                return hit
-    if unknown is not None:
-        raise unknown
-    return None
-
-
-def _within(view: View, part: Include, system: str | None, code: str, depth: int) -> Hit | None:
-    if part.system is not None and system not in (None, part.system):
-        return None
-    hit = None if part.system is None else _in_system(view, part, part.system, code)
-    if part.system is not None and hit is None:
-        return None
-    for canonical in part.value_sets:
-        found = decide(view, view.value_set(canonical), part.system or system, code, depth + 1)
-        if found is None:
-            return None
-        hit, system = hit or found, found.system
-    return hit
 
 
 def _in_system(view: View, part: Include, url: str, code: str) -> Hit | None:

@@ -10,34 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fhirserver.outcome import TooCostly, Unprocessable
-from fhirserver.terminology.canonical import split_canonical
 from fhirserver.terminology.concepts import Concept, Designation, SystemInfo
-from fhirserver.terminology.decide import DEEPEST
 from fhirserver.terminology.service import Terminology
 from fhirserver.terminology.systems import Branch, Selection, System, has_words
-from fhirserver.terminology.valuesets import Include, Listed, ValueSet
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """Which version of a system to use: `forced` over what the value set says, `default` where it says nothing.
-
-    `checked`: a value set that says another one is refused. Each maps a system's url to a version.
-    """
-
-    default: Mapping[str, str] = field(default_factory=dict)
-    checked: Mapping[str, str] = field(default_factory=dict)
-    forced: Mapping[str, str] = field(default_factory=dict)
-
-    def of(self, system: str, version: str | None) -> str | None:
-        """The version to use where a value set says `version`. Raises Unprocessable."""
-        checked = self.checked.get(system)
-        if checked is not None and version not in (None, checked):
-            raise Unprocessable(
-                "The value set names another version of a code system than check-system-version allows.",
-                code="system-version-mismatch",
-            )
-        return self.forced.get(system) or version or checked or self.default.get(system)
+from fhirserver.terminology.valuesets import MOST_PARTS, Include, Listed, ValueSet
+from fhirserver.terminology.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +86,7 @@ async def expand(terminology: Terminology, value_set: ValueSet, options: Options
     single = await work.single(value_set)
     if single is not None:
         return await _paged(single, options)
-    entries = list((await work.all_of(value_set, 0)).values())
+    entries = list((await work.all_of(value_set)).values())
     if options.words:
         entries = [e for e in entries if has_words(e.concept.code, _texts(e), options.words)]
     end = None if options.count is None else options.offset + options.count
@@ -150,11 +127,15 @@ def too_large(most: int) -> TooCostly:
 
 @dataclass(slots=True)
 class _Work:
-    """One expansion under way. `used`: canonical -> the systems that it was made from."""
+    """One expansion under way. `used`: canonical -> the systems that it was made from.
+
+    `imported`: canonical -> the codes of an imported value set, None while they are looked for.
+    """
 
     terminology: Terminology
     options: Options
     used: dict[str, SystemInfo] = field(default_factory=dict)
+    imported: dict[str, dict[tuple[str, str], Entry] | None] = field(default_factory=dict)
 
     async def single(self, value_set: ValueSet) -> _Single | None:
         """The value set as one selection, None where it is more than that."""
@@ -192,20 +173,16 @@ class _Work:
         self.used[found.info.canonical] = found.info
         return found
 
-    async def all_of(self, value_set: ValueSet, depth: int) -> dict[tuple[str, str], Entry]:
+    async def all_of(self, value_set: ValueSet) -> dict[tuple[str, str], Entry]:
         """All its codes by (system, code), in order."""
-        if depth > DEEPEST:
-            raise Unprocessable(
-                "The value set imports itself, or others more than 16 levels deep.", code="value-set-circular"
-            )
         found: dict[tuple[str, str], Entry] = {}
         for part in value_set.includes:
-            for key, entry in (await self._part(part, depth)).items():
+            for key, entry in (await self._part(part)).items():
                 found.setdefault(key, entry)
             if len(found) > self.options.most:
                 raise too_large(self.options.most)
         for part in value_set.excludes:
-            for key in await self._part(part, depth, among=found):
+            for key in await self._part(part, among=found):
                 found.pop(key, None)
         active = self.options.active or value_set.inactive is False
         return {
@@ -217,18 +194,11 @@ class _Work:
         }
 
     async def _part(
-        self, part: Include, depth: int, among: Mapping[tuple[str, str], Entry] | None = None
+        self, part: Include, among: Mapping[tuple[str, str], Entry] | None = None
     ) -> dict[tuple[str, str], Entry]:
         """The codes of an include or exclude. `among`: only those are of interest."""
         for canonical in part.value_sets:
-            imported = await self.terminology.value_set(canonical)
-            if imported is None:
-                raise Unprocessable(
-                    "The value set imports another one that this server does not have.",
-                    code="value-set-unknown",
-                    expression="ValueSet.compose.include.valueSet",
-                )
-            inside = await self.all_of(imported, depth + 1)
+            inside = await self._imported(canonical)
             among = inside if among is None else {k: v for k, v in among.items() if k in inside}
         if part.system is None:
             return dict(among or {})
@@ -245,6 +215,27 @@ class _Work:
         if len(found.concepts) > self.options.most:
             raise too_large(self.options.most)
         return {(part.system, c.code): Entry(part.system, system.info.version, c) for c in found.concepts}
+
+    async def _imported(self, canonical: str) -> dict[tuple[str, str], Entry]:
+        """The codes of an imported value set."""
+        if canonical not in self.imported:
+            if len(self.imported) >= MOST_PARTS:
+                raise TooCostly(
+                    f"The value set imports more than {MOST_PARTS} others.", code="expansion-too-large"
+                )
+            found = await self.terminology.value_set(canonical)
+            if found is None:
+                raise Unprocessable(
+                    "The value set imports another one that this server does not have.",
+                    code="value-set-unknown",
+                    expression="ValueSet.compose.include.valueSet",
+                )
+            self.imported[canonical] = None
+            self.imported[canonical] = await self.all_of(found)
+        inside = self.imported[canonical]
+        if inside is None:
+            raise Unprocessable("The value set imports itself.", code="value-set-circular")
+        return inside
 
     async def _listed(
         self, part: Include, url: str, within: frozenset[str] | None
@@ -274,45 +265,3 @@ def unknown_system(url: str) -> Unprocessable:
         code="code-system-unknown",
         expression="ValueSet.compose.include.system",
     )
-
-
-@dataclass(slots=True)
-class Node:
-    """An entry and what is right below it."""
-
-    entry: Entry
-    below: list[Node] = field(default_factory=list)
-
-
-def nest(entries: Sequence[Entry]) -> list[Node]:
-    """The entries as trees: each below the first of its parents that is among them, else its nearest ancestor."""
-    nodes = {(e.system, e.concept.code): Node(e) for e in entries}
-    roots: list[Node] = []
-    for (system, code), node in nodes.items():
-        above = _above(system, node.entry.concept, nodes)
-        if above is None or code in above.entry.concept.ancestors:  # a cycle is cut where it closes
-            roots.append(node)
-        else:
-            above.below.append(node)
-    return roots
-
-
-def _above(system: str, concept: Concept, nodes: Mapping[tuple[str, str], Node]) -> Node | None:
-    for parent in concept.parents:
-        if (system, parent) in nodes:
-            return nodes[system, parent]
-    inside = [nodes[system, code] for code in sorted(concept.ancestors) if (system, code) in nodes]
-    return max(inside, key=lambda node: len(node.entry.concept.ancestors), default=None)
-
-
-def canonical_pairs(texts: Iterable[str]) -> dict[str, str]:
-    """`url|version` texts as url -> version. Raises Unprocessable for one without a version."""
-    pairs = {}
-    for text in texts:
-        url, version = split_canonical(text)
-        if version is None:
-            raise Unprocessable(
-                "A code system is named with its version, as url|version.", code="version-missing"
-            )
-        pairs[url] = version
-    return pairs

@@ -20,6 +20,7 @@ from fhirserver.terminology.grammars import GRAMMARS
 from fhirserver.terminology.membership import Membership, Verdict
 from fhirserver.terminology.shipped import Shipped
 from fhirserver.terminology.systems import MemorySystem, Pointwise, System
+from fhirserver.terminology.ucum import URL as UCUM
 from fhirserver.terminology.valuesets import Include, ValueSet, whole_system
 
 _REMEMBERED = 20_000
@@ -82,6 +83,12 @@ class Terminology:
     def of_shipped(cls) -> Terminology:
         """Terminology without a database: what ships with the server."""
         return cls(Shipped())
+
+    def warm(self) -> None:
+        """Read what would make the first question wait: the shipped files and the grammar of UCUM."""
+        self.shipped.value_set_urls()
+        self.shipped.concept_maps()
+        GRAMMARS[UCUM].get("mg")
 
     async def refresh(self) -> bool:
         """Take up what was stored, imported or deleted meanwhile, by any worker. True where something was."""

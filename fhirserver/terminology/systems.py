@@ -102,6 +102,7 @@ class MemorySystem:
         hierarchical = any(concept.parents for concept in self._concepts.values())
         info = info_of(resource, origin, hierarchical=hierarchical, count=len(self._concepts))
         self.info = replace(info, stored_id=stored_id)
+        self._words: dict[str, list[str]] = {}
         self._folded = (
             {} if self.info.case_sensitive else {folded(code): c for code, c in self._concepts.items()}
         )
@@ -121,8 +122,18 @@ class MemorySystem:
     async def select(self, selection: Selection, offset: int, limit: int) -> Found:
         """At most `limit` concepts in the order of the resource, after `offset`."""
         related = {code: c for code in selection.related if (c := self.get(code)) is not None}
-        chosen = [c for c in self._candidates(selection) if chooses(selection, c, related)]
+        found = self._candidates(selection)
+        if selection.words:
+            found = [c for c in found if begins(self._words_of(c), selection.words)]
+        plain = replace(selection, words=())
+        chosen = [c for c in found if chooses(plain, c, related)]
         return Found(chosen[offset : offset + limit], len(chosen))
+
+    def _words_of(self, concept: Concept) -> list[str]:
+        known = self._words.get(concept.code)
+        if known is None:
+            known = self._words[concept.code] = known_words(concept.code, concept.texts())
+        return known
 
     def _candidates(self, selection: Selection) -> Iterable[Concept]:
         if selection.within is None:
@@ -150,7 +161,16 @@ def in_branch(branch: Branch, concept: Concept, related: Mapping[str, Concept]) 
 
 def has_words(code: str, texts: Iterable[str], wanted: Iterable[str]) -> bool:
     """True where each wanted word (folded) begins a word of the texts, or the code."""
-    known = [folded(code), *(word for text in texts for word in words_of(text))]
+    return begins(known_words(code, texts), wanted)
+
+
+def known_words(code: str, texts: Iterable[str]) -> list[str]:
+    """The folded code and the folded words of the texts."""
+    return [folded(code), *(word for text in texts for word in words_of(text))]
+
+
+def begins(known: Sequence[str], wanted: Iterable[str]) -> bool:
+    """True where each wanted word begins a known one."""
     return all(any(word.startswith(each) for word in known) for each in wanted)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from fhirserver.outcome import TooCostly
 from fhirserver.terminology.concepts import Concept, folded
-from fhirserver.terminology.decide import DEEPEST, Hit, Unknown, decide
-from fhirserver.terminology.expand import Versions
+from fhirserver.terminology.decide import Hit, Unknown, decide
 from fhirserver.terminology.service import Terminology
 from fhirserver.terminology.systems import Fetched, Pointwise, System
-from fhirserver.terminology.valuesets import Include, ValueSet
+from fhirserver.terminology.valuesets import MOST_PARTS, Include, ValueSet
+from fhirserver.terminology.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ async def gather(
     """Fetch what deciding the questions (system, code) needs, from wherever it is."""
     asked = list(questions)
     view = Gathered()
-    for part in await _parts(terminology, value_set, view, DEEPEST):
+    for part in await _parts(terminology, value_set, view):
         codes = {code for system, code in asked if system in (None, part.system)}
         if part.system is None or not codes:
             continue
@@ -158,15 +159,19 @@ async def gather(
     return view
 
 
-async def _parts(terminology: Terminology, value_set: ValueSet, view: Gathered, depth: int) -> list[Include]:
-    """All parts of a value set and of those that it imports, which are put into `view`."""
+async def _parts(terminology: Terminology, value_set: ValueSet, view: Gathered) -> list[Include]:
+    """All parts of a value set and of those that it imports, which are put into `view`. Raises TooCostly."""
     parts = list(value_set.parts())
-    if depth == 0:
-        return parts
-    for canonical in [c for part in parts for c in part.value_sets]:
-        if canonical not in view.value_sets:
+    for part in parts:  # which grows on the way
+        for canonical in part.value_sets:
+            if canonical in view.value_sets:
+                continue
+            if len(view.value_sets) >= MOST_PARTS:
+                raise TooCostly(
+                    f"The value set imports more than {MOST_PARTS} others.", code="expansion-too-large"
+                )
             imported = await terminology.value_set(canonical)
             if imported is not None:
                 view.value_sets[canonical] = imported
-                parts += await _parts(terminology, imported, view, depth - 1)
+                parts += imported.parts()
     return parts

@@ -6,8 +6,11 @@ Source: hl7.org/fhir/R4/elementdefinition.html
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from fhirserver.r4.elements import Element, Elements, Rule, TypeRef
-from fhirserver.validation import bindings, invariants, primitives, references
+from fhirserver.validation import bindings, brazil, invariants, primitives, references
 from fhirserver.validation.elements import Property, Shape, Test, list_check, object_check, with_rules
 from fhirserver.validation.extensions import ExtensionRules
 from fhirserver.validation.narrative import check_div
@@ -22,8 +25,8 @@ NO_COMPARATOR = Rule("sqty-1", "error", "comparator.empty()", "A simple quantity
 class Compiler:
     """Makes and keeps the checks.
 
-    `resource`: the check of a whole resource inside another (Bundle.entry). `extensions`: the rules of extension
-    definitions; None where none are known.
+    `resource`: the check of a whole resource inside another (Bundle.entry). `clock`: the present, for what has
+    ended. `extensions`: the rules of extension definitions; None where none are known.
     """
 
     def __init__(
@@ -32,8 +35,10 @@ class Compiler:
         value_sets: bindings.ValueSets,
         resource: Check,
         contained: Check,
+        clock: Callable[[], datetime],
         extensions: ExtensionRules | None = None,
     ) -> None:
+        self._clock = clock
         self._elements = elements
         self._value_sets = value_sets
         self._resource = resource
@@ -71,7 +76,10 @@ class Compiler:
                     shape.required.append((next(iter(element.json_names)), element.name))
                 if element.choice:
                     shape.groups.append(frozenset(element.json_names))
-            self._checks[key] = check = object_check(shape)
+            check = object_check(shape)
+            if path in brazil.CHECKS and not variant:
+                check = brazil.CHECKS[path](check, self._clock)
+            self._checks[key] = check
             self._fill(shape, path, places)
             if path == "Reference":
                 self._point(shape, targets)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirserver.outcome import Issue, IssueCode
+from fhirserver.outcome import ERROR_SYSTEM, Issue, IssueCode
 
 LIMIT = 100
 """How many issues one answer names; a check stops looking when it has found as many."""
@@ -20,7 +20,7 @@ LIMIT = 100
 class Problem:
     """One thing that is wrong, or worth saying (severity warning, information).
 
-    `path`: segments of the expression (".name", "[0]"), the innermost first.
+    `path`: segments of the expression (".name", "[0]"), the innermost first. `system`: of the code.
     """
 
     code: str
@@ -28,11 +28,12 @@ class Problem:
     text: str
     path: list[str] = field(default_factory=list)
     severity: str = "error"
+    system: str = ERROR_SYSTEM
 
     def issue(self, root: str) -> Issue:
         """The issue for an answer. `root`: the resource type that the expression starts with."""
         expression = root + "".join(reversed(self.path))
-        return Issue(self.issue_code, self.code, self.text, (expression,), self.severity)
+        return Issue(self.issue_code, self.code, self.text, (expression,), self.severity, self.system)
 
 
 Problems = list[Problem]

@@ -5,7 +5,8 @@ Source: hl7.org/fhir/R4/validation.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +25,7 @@ class Validator:
     """Checks resources against the R4 definitions and profiles; a type is compiled when it is first seen.
 
     `elements`, `value_sets`: the definitions; the shipped R4 tables where none are given. `profiles`: those that
-    are known; None checks types only. `policy`: which profiles a resource must conform to.
+    are known; None checks types only. `policy`: which profiles a resource must conform to. `clock`: the present.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Validator:
         value_sets: ValueSets | None = None,
         profiles: Profiles | None = None,
         policy: Policy | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._elements = elements or (profiles.elements if profiles is not None else Elements.load())
         self._profiled = Profiled(profiles, policy or Policy()) if profiles is not None else None
@@ -41,6 +43,7 @@ class Validator:
             value_sets or ValueSets.load(),
             self._nested_check,
             self._contained_check,
+            clock,
             self._profiled.extensions if self._profiled is not None else None,
         )
         self._checks: dict[str, Check] = {}

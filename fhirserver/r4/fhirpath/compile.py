@@ -23,7 +23,7 @@ from fhirserver.r4.fhirpath.operators import LOGIC, OPERATORS, truth_of
 from fhirserver.r4.fhirpath.quantities import Quantity
 from fhirserver.r4.fhirpath.state import Environment, Items, Run, State, failed, unsupported
 from fhirserver.r4.fhirpath.temporal import parse_temporal
-from fhirserver.r4.fhirpath.values import EMPTY, boolean, made, number_or_quantity, single, system
+from fhirserver.r4.fhirpath.values import EMPTY, boolean, identity, made, number_or_quantity, single, system
 from fhirserver.r4.paths import (
     Binary,
     Call,
@@ -46,6 +46,8 @@ FUNCTIONS: Mapping[str, Function] = {
     **functions_convert.FUNCTIONS,
     **functions_fhir.FUNCTIONS,
 }
+MAX_NESTED = 150
+"""Steps of a path, or operands of a chain, one in the other: closures call each other as deep."""
 CONSTANTS = {
     "ucum": "http://unitsofmeasure.org",
     "sct": "http://snomed.info/sct",
@@ -69,7 +71,18 @@ def compile_node(node: Node, environment: Environment, known_type: Callable[[str
 class _Compiler(Compiling):
     """Compiles one expression."""
 
+    depth = 0
+
     def run(self, node: Node) -> Run:
+        self.depth += 1
+        if self.depth > MAX_NESTED:
+            raise PathSyntaxError("FHIRPath: the expression has too many steps.", code="fhirpath-syntax")
+        try:
+            return self._run(node)
+        finally:
+            self.depth -= 1
+
+    def _run(self, node: Node) -> Run:
         match node:
             case Member(None, name):
                 return _opening(name)
@@ -81,6 +94,8 @@ class _Compiler(Compiling):
                 return _constant(_literal(node))
             case Binary("and" | "or" | "xor" | "implies" as operator, left, right):
                 return _logic(operator, self.run(left), self.run(right))
+            case Binary("|") if (literals := _literals(node)) is not None:
+                return _constant(_distinct(literals))
             case Binary(operator, left, right):
                 return _binary(operator, self.run(left), self.run(right))
             case TypeTest(operator, operand, type):
@@ -134,10 +149,11 @@ def _member(source: Run | None, name: str) -> Run:
             return EMPTY
         found: Items = []
         model = state.model
+        child = model.child
         for item in items:
             if state.strict and not model.has_child(item.type, name):
                 raise failed(f"{item.type} has no element of the name {name[:64]}.")
-            model.child(item, name, found)
+            child(item, name, found)
         state.spend(len(items) + len(found))
         return found
 
@@ -158,6 +174,20 @@ def _literal(node: Literal) -> Items:
     if isinstance(value, tuple):
         return made(Quantity(*value))
     return made(value)
+
+
+def _literals(node: Node) -> list[Literal] | None:
+    """The literals of a union of nothing else: 'a' | 'b' | 'c'."""
+    found: list[Literal] = []
+    while isinstance(node, Binary) and node.operator == "|" and isinstance(node.right, Literal):
+        found.insert(0, node.right)
+        node = node.left
+    return [node, *found] if isinstance(node, Literal) else None
+
+
+def _distinct(literals: list[Literal]) -> Items:
+    found = {identity(item, lambda _steps: None): item for node in literals for item in _literal(node)}
+    return list(found.values())
 
 
 def _logic(operator: str, left: Run, right: Run) -> Run:

@@ -7,14 +7,14 @@ evaluated against the focus of the whole call, as $this is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from fhirserver.r4.fhirpath.model import Item
 from fhirserver.r4.fhirpath.state import Environment, Items, Run, State, failed
 from fhirserver.r4.fhirpath.values import EMPTY, made, single, system
-from fhirserver.r4.paths import Member, Node, PathSyntaxError
+from fhirserver.r4.paths import Literal, Member, Node, PathSyntaxError
 
 
 class Compiling(ABC):
@@ -66,25 +66,48 @@ def eager(least: int, most: int, apply: Callable[..., Items]) -> Function:
 def scalar(kind: type, least: int, most: int, what: str, apply: Callable[..., Any]) -> Function:
     """A function of one System value and single System values, to one System value or a collection.
 
-    Empty where the input or an argument is empty; PathError where the input is not of `kind`.
+    Empty where the input or an argument is empty; PathError where the input is not of `kind`. `apply` takes
+    (state, value, *arguments).
     """
 
-    def run(state: State, items: Items, *arguments: Items) -> Items:
-        item = single(items, what)
-        values = [single(argument, what) for argument in arguments]
-        if item is None:
-            return EMPTY
-        value = system(item)
-        if type(value) is not kind:
-            raise failed(f"{what} takes a {_KINDS[kind]}.")
-        if isinstance(value, str):
-            state.spend(len(value) // 64)
-        if any(argument is None for argument in values):
-            return EMPTY
-        found = apply(state, value, *(system(argument) for argument in values if argument is not None))
-        return found if isinstance(found, list) else made(found)
+    def build(compiling: Compiling, source: Run | None, arguments: tuple[Node, ...]) -> Run:
+        input_of = source_of(source)
+        runs = tuple(compiling.run(argument) for argument in arguments)
+        constants = _constants(arguments)
 
-    return eager(least, most, run)
+        def run(state: State, focus: Items) -> Items:
+            items = input_of(state, focus)
+            if constants is None:
+                given = [single(argument(state, focus), what) for argument in runs]
+                if any(argument is None for argument in given):
+                    single(items, what)
+                    return EMPTY
+                values = [system(argument) for argument in given if argument is not None]
+            else:
+                values = constants
+            if not items:
+                return EMPTY
+            item = items[0] if len(items) == 1 else single(items, what)
+            value = system(item)  # type: ignore[arg-type]  # not empty
+            if type(value) is not kind:
+                raise failed(f"{what} takes a {_KINDS[kind]}.")
+            state.spend(1 + (len(value) // 64 if isinstance(value, str) else 0))
+            found = apply(state, value, *values)
+            return found if isinstance(found, list) else made(found)
+
+        return run
+
+    return Function(least, most, build)
+
+
+def _constants(arguments: tuple[Node, ...]) -> list[Any] | None:
+    """The values of arguments that are all strings, numbers or truth values as written."""
+    found = []
+    for argument in arguments:
+        if not isinstance(argument, Literal) or argument.kind in ("empty", "date", "quantity"):
+            return None
+        found.append(argument.value)
+    return found
 
 
 _KINDS = {str: "string", int: "integer"}
@@ -115,13 +138,12 @@ def checked_type(compiling: Compiling, name: str) -> str:
     return name
 
 
-def each(state: State, items: Items, run: Run) -> list[tuple[Item, Items]]:
-    """The results of an expression for every item, with $this and $index set."""
+def each(state: State, items: Items, run: Run) -> Iterator[tuple[Item, Items]]:
+    """The results of an expression for every item, with $this and $index set, as far as they are asked for."""
     state.spend(len(items))
     outer = state.index
-    found = []
     for index, item in enumerate(items):
         state.index = index
-        found.append((item, run(state, [item])))
-    state.index = outer
-    return found
+        found = run(state, [item])
+        state.index = outer
+        yield item, found

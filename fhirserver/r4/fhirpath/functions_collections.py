@@ -84,9 +84,9 @@ def _where(state: State, items: Items, body: Run) -> Items:
 
 
 def _exists(state: State, items: Items, body: Run) -> Items:
-    if body is _itself:
+    if body is _itself or not items:
         return boolean(bool(items))
-    return boolean(bool(_where(state, items, body)))
+    return boolean(any(truth(found, "exists()") is True for _, found in each(state, items, body)))
 
 
 def _all(state: State, items: Items, body: Run) -> Items:
@@ -94,7 +94,9 @@ def _all(state: State, items: Items, body: Run) -> Items:
 
 
 def _select(state: State, items: Items, body: Run) -> Items:
-    return [item for _, found in each(state, items, body) for item in found]
+    selected = [item for _, found in each(state, items, body) for item in found]
+    state.spend(len(selected))
+    return selected
 
 
 def _repeat(state: State, items: Items, body: Run) -> Items:
@@ -104,7 +106,7 @@ def _repeat(state: State, items: Items, body: Run) -> Items:
     while waiting:
         fresh = []
         for item in _select(state, waiting, body):
-            key = identity(item)
+            key = identity(item, state.spend)
             if key not in seen:
                 seen.add(key)
                 fresh.append(item)
@@ -167,8 +169,8 @@ def _not(_state: State, items: Items) -> Items:
 
 def _subset(state: State, items: Items, others: Items) -> Items:
     state.spend(len(others))
-    known = {identity(item) for item in others}
-    return boolean(all(identity(item) in known for item in items))
+    known = {identity(item, state.spend) for item in others}
+    return boolean(all(identity(item, state.spend) in known for item in items))
 
 
 def _count_of(argument: Items, what: str) -> int | None:
@@ -198,14 +200,14 @@ def _single(_state: State, items: Items) -> Items:
 
 def _intersect(state: State, items: Items, others: Items) -> Items:
     state.spend(len(others))
-    known = {identity(item) for item in others}
-    return distinct(state, [item for item in items if identity(item) in known])
+    known = {identity(item, state.spend) for item in others}
+    return distinct(state, [item for item in items if identity(item, state.spend) in known])
 
 
 def _exclude(state: State, items: Items, others: Items) -> Items:
     state.spend(len(others))
-    known = {identity(item) for item in others}
-    return [item for item in items if identity(item) not in known]
+    known = {identity(item, state.spend) for item in others}
+    return [item for item in items if identity(item, state.spend) not in known]
 
 
 def _children(state: State, items: Items) -> Items:

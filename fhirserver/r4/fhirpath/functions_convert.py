@@ -45,7 +45,8 @@ def _to_decimal(value: Any) -> Decimal | None:
     return Decimal(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
 
 
-def _to_string(value: Any) -> str | None:
+def to_text(value: Any) -> str | None:
+    """A System value as toString() writes it, None for what has no such form."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
@@ -133,7 +134,7 @@ FUNCTIONS: Mapping[str, Function] = {
     **_conversion(_to_boolean, "Boolean"),
     **_conversion(_to_integer, "Integer"),
     **_conversion(_to_decimal, "Decimal"),
-    **_conversion(_to_string, "String"),
+    **_conversion(to_text, "String"),
     **_conversion(_to_date, "Date"),
     **_conversion(_to_date_time, "DateTime"),
     **_conversion(_to_time, "Time"),

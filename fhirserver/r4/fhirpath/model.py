@@ -7,8 +7,8 @@ Source: hl7.org/fhir/R4/fhirpath.html#types
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.fhirpath.state import Items
@@ -37,14 +37,39 @@ class Item:
 
 
 class _Way:
-    """How a child is stored: JSON property, its companion (empty for none), the type of its items."""
+    """How a child is stored: JSON property, its companion (empty for none), the type of its items.
 
-    __slots__ = ("companion", "name", "type")
+    `nested`: the items are resources, which name their own type.
+    """
 
-    def __init__(self, name: str, type: str, companion: str) -> None:
+    __slots__ = ("companion", "name", "nested", "type")
+
+    def __init__(self, name: str, type: str, companion: str, nested: bool = False) -> None:
         self.name = name
         self.type = type
         self.companion = companion
+        self.nested = nested
+
+
+class _Choice(dict[str, _Way]):
+    """The ways of a choice by JSON property and companion: an object has few properties, value[x] many types."""
+
+
+def _choice(ways: list[_Way]) -> _Choice:
+    found = _Choice({way.name: way for way in ways})
+    found.update({way.companion: way for way in ways if way.companion})
+    return found
+
+
+def _keys(ways: Sequence[_Way] | _Choice) -> Iterator[str]:
+    """The JSON properties and companions of an element."""
+    for way in ways.values() if isinstance(ways, _Choice) else ways:
+        yield way.name
+        if way.companion:
+            yield way.companion
+
+
+Ways: TypeAlias = Mapping[str, "Sequence[_Way] | _Choice"]
 
 
 class Model:
@@ -52,7 +77,8 @@ class Model:
 
     def __init__(self, elements: Elements) -> None:
         self.elements = elements
-        self._ways: dict[str, Mapping[str, tuple[_Way, ...]]] = {}
+        self._ways: dict[str, Ways] = {}
+        self._names: dict[str, Mapping[str, str]] = {}
         self._bases: dict[tuple[str, str], bool] = {}
 
     def item(self, value: Any, type: str, extra: Any = None) -> Item:
@@ -69,23 +95,44 @@ class Model:
 
     def child(self, item: Item, name: str, found: Items) -> None:
         """Append the children `name` of an item to `found`."""
-        ways = self._of(item.type).get(name)
-        if ways is None:
+        known = self._of(item.type).get(name)
+        if known is None:
             return
         value = item.value
         if type(value) is not dict:
             value = item.extra  # of a primitive: its id and extensions
             if type(value) is not dict:
                 return
-        for way in ways:
+        if isinstance(known, _Choice):
+            known = list(dict.fromkeys(known[key] for key in value if key in known))
+        for way in known:
             below = value.get(way.name)
             extra = value.get(way.companion) if way.companion else None
-            if below is not None or extra is not None:
+            if extra is not None:
                 self._append(below, extra, way.type, found)
+            elif below is None:
+                continue
+            elif way.nested:
+                self._append(below, None, way.type, found)
+            elif type(below) is list:
+                kind = way.type
+                for one in below:
+                    if one is not None:
+                        found.append(Item(one, kind))
+            else:
+                found.append(Item(below, way.type))
 
     def children(self, item: Item, found: Items) -> None:
         """Append all children of an item to `found`."""
-        for name in self._of(item.type):
+        value = item.value if type(item.value) is dict else item.extra
+        if type(value) is not dict:
+            return
+        known = self._names.get(item.type)
+        if known is None:
+            known = self._names[item.type] = {
+                key: name for name, ways in self._of(item.type).items() for key in _keys(ways)
+            }
+        for name in dict.fromkeys(known[key] for key in value if key in known):
             self.child(item, name, found)
 
     def is_a(self, type: str, wanted: str) -> bool:
@@ -142,13 +189,13 @@ class Model:
         else:
             found.append(self.item(below, type, extra))
 
-    def _of(self, type: str) -> Mapping[str, tuple[_Way, ...]]:
+    def _of(self, type: str) -> Ways:
         known = self._ways.get(type)
         if known is None:
             known = self._ways[type] = self._read(type)
         return known
 
-    def _read(self, type: str) -> Mapping[str, tuple[_Way, ...]]:
+    def _read(self, type: str) -> Ways:
         if type == CLASS_INFO:
             return {name: (_Way(name, "System.String", ""),) for name in ("namespace", "name")}
         if type.startswith("System."):
@@ -158,11 +205,12 @@ class Model:
             children = self.elements.children("Element" if primitive else type)
         except KeyError:
             return {}
-        ways: dict[str, tuple[_Way, ...]] = {}
+        ways: dict[str, Sequence[_Way] | _Choice] = {}
         for element in children:
             found = []
             for json_name, code in element.json_names.items():
                 companion = f"_{json_name}" if self.elements.is_primitive(code) else ""
-                found.append(_Way(json_name, code if element.choice else element.path or code, companion))
-            ways[element.name] = tuple(found)
+                kind = code if element.choice else element.path or code
+                found.append(_Way(json_name, kind, companion, self.elements.is_resource(kind)))
+            ways[element.name] = _choice(found) if element.choice else found
         return ways

@@ -15,6 +15,9 @@ from fhirserver.r4.fhirpath.state import MAX_STRING, Items, State, failed
 from fhirserver.r4.fhirpath.temporal import Temporal
 from fhirserver.r4.fhirpath.values import (
     EMPTY,
+    FALSE,
+    TEMPORAL,
+    TRUE,
     boolean,
     decimal,
     equal,
@@ -38,7 +41,7 @@ def distinct(state: State, items: Items) -> Items:
     seen: set[Any] = set()
     found: Items = []
     for item in items:
-        key = identity(item)
+        key = identity(item, state.spend)
         if key not in seen:
             seen.add(key)
             found.append(item)
@@ -50,13 +53,18 @@ def _union(state: State, left: Items, right: Items) -> Items:
 
 
 def _equals(state: State, left: Items, right: Items) -> Items:
+    if len(left) == 1 and len(right) == 1:  # two plain strings, the commonest case by far
+        one, other = left[0], right[0]
+        texts = type(one.value) is str and type(other.value) is str
+        if texts and one.type not in TEMPORAL and other.type not in TEMPORAL:
+            return TRUE if one.value == other.value else FALSE
     state.spend(len(left))
-    return boolean(equal_collections(left, right))
+    return boolean(equal_collections(left, right, state.spend))
 
 
 def _differs(state: State, left: Items, right: Items) -> Items:
     state.spend(len(left))
-    same = equal_collections(left, right)
+    same = equal_collections(left, right, state.spend)
     return boolean(None if same is None else not same)
 
 
@@ -68,7 +76,7 @@ def _same(state: State, left: Items, right: Items) -> bool:
     rest = list(right)
     for item in left:
         for index, other in enumerate(rest):
-            if equivalent(item, other):
+            if equivalent(item, other, state.spend):
                 del rest[index]
                 break
         else:
@@ -92,7 +100,7 @@ def _contains(state: State, items: Items, wanted: Items) -> Items:
     if item is None:
         return EMPTY
     state.spend(len(items))
-    return boolean(any(equal(item, other) is True for other in items))
+    return boolean(any(equal(item, other, state.spend) is True for other in items))
 
 
 def _arithmetic(operator: str) -> Operator:

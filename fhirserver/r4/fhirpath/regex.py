@@ -94,35 +94,30 @@ class Pattern:
         program.add(node)
         program.emit(None, ())
         self._code = program.code
-        self._widths = _widths(node)
         self.backtracking: re.Pattern[str] | None = None
         """The expression for `re`, None where repetition nests so that trying may take exponential time."""
-        if self._widths is not None:
+        self._longest = -1
+        widths = _widths(node)
+        if widths is not None:
             self.backtracking = re.compile(_text(node), re.DOTALL)
+            self._longest = _longest(widths)
 
     def search(self, value: str, spend: Callable[[int], None]) -> bool:
         """Whether the expression matches some part of the value."""
-        if self._may_try(len(value)):
+        if len(value) <= self._longest:
             spend(1 + len(value) // 64)
             return self.backtracking is not None and self.backtracking.search(value) is not None
-        return self._run(value, spend, whole=False)
+        return self.automaton(value, spend, whole=False)
 
     def fullmatch(self, value: str, spend: Callable[[int], None]) -> bool:
         """Whether the expression matches the whole value."""
-        if self._may_try(len(value)):
+        if len(value) <= self._longest:
             spend(1 + len(value) // 64)
             return self.backtracking is not None and self.backtracking.fullmatch(value) is not None
-        return self._run(value, spend, whole=True)
+        return self.automaton(value, spend, whole=True)
 
-    def _may_try(self, length: int) -> bool:
-        if self._widths is None:
-            return False
-        tries = length + 1
-        for width in self._widths:
-            tries *= min(width, length) + 1
-        return tries <= _MAX_TRIES
-
-    def _run(self, value: str, spend: Callable[[int], None], whole: bool) -> bool:
+    def automaton(self, value: str, spend: Callable[[int], None], *, whole: bool) -> bool:
+        """The match by simulation alone: steps grow with the length of the value and of the expression."""
         code, last = self._code, len(self._code) - 1
         active = self._reach((0,), value, 0)
         for position, character in enumerate(value):
@@ -154,6 +149,18 @@ class Pattern:
             if test is None or (isinstance(test, str) and _holds(test, value, position)):
                 waiting.extend(then)
         return seen
+
+
+def _longest(widths: list[int]) -> int:
+    """The length of the texts for which trying every way stays within _MAX_TRIES, -1 where there is none."""
+    low, high = -1, _MAX_TRIES
+    while low < high:
+        middle = (low + high + 1) // 2
+        tries = middle + 1
+        for width in widths:
+            tries *= min(width, middle) + 1
+        low, high = (middle, high) if tries <= _MAX_TRIES else (low, middle - 1)
+    return low
 
 
 def _holds(kind: str, value: str, position: int) -> bool:

@@ -5,8 +5,9 @@ Source: hl7.org/fhirpath/N1/#equality, hl7.org/fhir/R4/fhirpath.html#types
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from fhirserver.r4.fhirpath import quantities, temporal
 from fhirserver.r4.fhirpath.model import QUANTITIES, Item
@@ -18,7 +19,8 @@ TRUE = [Item(True, "System.Boolean")]
 FALSE = [Item(False, "System.Boolean")]
 EMPTY: Items = []
 _MAX_EXPONENT = 400
-_TEMPORAL = {"date": "Date", "dateTime": "DateTime", "instant": "DateTime", "time": "Time"}
+BIG = 2**1000
+TEMPORAL = {"date": "Date", "dateTime": "DateTime", "instant": "DateTime", "time": "Time"}
 _SYSTEM = {
     bool: "System.Boolean",
     int: "System.Integer",
@@ -48,15 +50,17 @@ def system(item: Item) -> Any:
     """
     value = item.value
     kind = item.type
+    if type(value) is str:
+        known = TEMPORAL.get(kind)
+        return (parse_temporal(value, known) or value) if known else value
     if kind.startswith("System."):
         return value
-    if type(value) is str:
-        known = _TEMPORAL.get(kind)
-        return (parse_temporal(value, known) or value) if known else value
     if type(value) is bool:
         return value
     if isinstance(value, (int, float, Decimal)):
-        return decimal(value) if kind == "decimal" or not isinstance(value, int) else value
+        return (
+            value if isinstance(value, int) and kind != "decimal" and -BIG < value < BIG else decimal(value)
+        )
     if type(value) is dict and kind in QUANTITIES:
         number = value.get("value")
         if isinstance(number, (int, float, Decimal)) and not isinstance(number, bool):
@@ -84,10 +88,12 @@ def single(items: Items, what: str) -> Item | None:
 
 def truth(items: Items, what: str) -> bool | None:
     """A collection as truth value: a single item that is no boolean counts as true. Raises PathError for more."""
-    item = single(items, what)
-    if item is None:
+    if not items:
         return None
-    return item.value if type(item.value) is bool else True
+    if len(items) > 1:
+        raise failed(f"{what} takes a single item.")
+    value = items[0].value
+    return value if type(value) is bool else True
 
 
 def number_or_quantity(value: Any) -> bool:
@@ -95,9 +101,15 @@ def number_or_quantity(value: Any) -> bool:
     return isinstance(value, (int, Decimal, Quantity)) and not isinstance(value, bool)
 
 
-def equal(left: Item, right: Item) -> bool | None:
+Spend: TypeAlias = Callable[[int], None]
+"""Takes steps from the budget: comparing objects takes one for each of their values."""
+
+
+def equal(left: Item, right: Item, spend: Spend) -> bool | None:
     """Whether two items are equal; None where their precision leaves it open or units do not compare."""
     one, other = system(left), system(right)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return bool(_frozen(one, spend) == _frozen(other, spend))
     if isinstance(one, Temporal) and isinstance(other, Temporal):
         if (one.kind == "Time") != (other.kind == "Time"):
             return False
@@ -114,7 +126,7 @@ def equal(left: Item, right: Item) -> bool | None:
     return bool(one == other)
 
 
-def equal_collections(left: Items, right: Items) -> bool | None:
+def equal_collections(left: Items, right: Items, spend: Spend) -> bool | None:
     """`=`: the same items in the same order; None when a side is empty or an item is undecided."""
     if not left or not right:
         return None
@@ -122,7 +134,7 @@ def equal_collections(left: Items, right: Items) -> bool | None:
         return False
     found: bool | None = True
     for one, other in zip(left, right, strict=True):
-        same = equal(one, other)
+        same = equal(one, other, spend)
         if same is False:
             return False
         if same is None:
@@ -130,7 +142,7 @@ def equal_collections(left: Items, right: Items) -> bool | None:
     return found
 
 
-def equivalent(left: Item, right: Item) -> bool:
+def equivalent(left: Item, right: Item, spend: Spend) -> bool:
     """`~` of two items: case and white space, trailing precision and order within do not count."""
     one, other = system(left), system(right)
     if isinstance(one, str) and isinstance(other, str):
@@ -138,13 +150,13 @@ def equivalent(left: Item, right: Item) -> bool:
     if isinstance(one, (int, Decimal)) and isinstance(other, (int, Decimal)):
         return _same_number(one, other)
     if isinstance(one, Temporal) and isinstance(other, Temporal):
-        return equal(left, right) is True
+        return equal(left, right, spend) is True
     pair = _as_quantities(one, other)
     if pair is not None:
         values = quantities.common(*_definite(pair))
         return values is not None and _same_number(*values)
     if isinstance(one, dict) and isinstance(other, dict):
-        return bool(_loose(one) == _loose(other))
+        return bool(_loose(one, spend) == _loose(other, spend))
     return bool(one == other)
 
 
@@ -171,7 +183,7 @@ def order(left: Item, right: Item, operator: str) -> int | None:
     raise failed(f"{operator} compares two numbers, strings, quantities, dates or times.")
 
 
-def identity(item: Item) -> Any:
+def identity(item: Item, spend: Spend) -> Any:
     """A hashable key, the same for equal items: what distinct(), union and intersect() go by."""
     value = system(item)
     if isinstance(value, bool):
@@ -181,25 +193,29 @@ def identity(item: Item) -> Any:
     if isinstance(value, Quantity):
         return ("quantity", *quantities.canonical(value))
     if isinstance(value, (dict, list)):
-        return ("json", _frozen(value))
+        return ("json", _frozen(value, spend))
     if value is None:
-        return ("extra", _frozen(item.extra))
+        return ("extra", _frozen(item.extra, spend))
     return value
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: Any, spend: Spend) -> Any:
     if isinstance(value, dict):
-        return frozenset((name, _frozen(below)) for name, below in value.items())
+        spend(len(value))
+        return frozenset((name, _frozen(below, spend)) for name, below in value.items())
     if isinstance(value, list):
-        return tuple(_frozen(below) for below in value)
+        spend(len(value))
+        return tuple(_frozen(below, spend) for below in value)
     return (type(value) is bool, value)
 
 
-def _loose(value: Any) -> Any:
+def _loose(value: Any, spend: Spend) -> Any:
     if isinstance(value, dict):
-        return {name: _loose(below) for name, below in value.items() if name != "id"}
+        spend(len(value))
+        return {name: _loose(below, spend) for name, below in value.items() if name != "id"}
     if isinstance(value, list):
-        return sorted((_loose(below) for below in value), key=str)
+        spend(len(value))
+        return sorted((_loose(below, spend) for below in value), key=str)
     return " ".join(value.lower().split()) if isinstance(value, str) else value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.kit.client import JSON, Fhir, assert_outcome
-from tests.kit.terminology import R4, V3, a_code_system, a_value_set, an_url, call, codes
+from tests.kit.terminology import R4, V3, a_code_system, a_value_set, an_url, call, codes, told
 
 ALL = ["mammal", "cat", "dog", "poodle", "dodo"]
 
@@ -37,6 +37,7 @@ def is_(op: str, value: str, name: str = "concept") -> dict[str, str]:
         ({"filter": [is_("is-a", "mammal"), is_("exists", "true", "legs")]}, ["cat", "dog"]),
     ],
 )
+@pytest.mark.verifies("terminology-filter-1")
 def test_an_include_selects(fhir: Fhir, animals: str, part: dict[str, Any], expected: list[str]) -> None:
     value_set = a_value_set(an_url(), {"system": animals} | part)
     assert sorted(codes(call(fhir, "/ValueSet/$expand", valueSet=value_set))) == sorted(expected)
@@ -59,6 +60,7 @@ def test_a_filter_is_refused(fhir: Fhir, animals: str, filter: dict[str, str], c
     assert_outcome(call(fhir, "/ValueSet/$expand", valueSet=value_set), 400, "not-supported", code)
 
 
+@pytest.mark.verifies("terminology-compose-1")
 def test_parts_are_joined_cut_and_excluded(fhir: Fhir, animals: str) -> None:
     pets, wild = an_url("pets"), an_url("wild")
     fhir.made(a_value_set(pets, {"system": animals, "filter": [is_("is-a", "mammal")]}))
@@ -77,6 +79,7 @@ def test_parts_are_joined_cut_and_excluded(fhir: Fhir, animals: str) -> None:
     assert codes(call(fhir, "/ValueSet/$expand", valueSet=same)) == ["mammal", "cat", "poodle", "dodo"]
 
 
+@pytest.mark.verifies("terminology-expand-1")
 def test_an_expansion_is_nested_as_its_code_system(fhir: Fhir, animals: str) -> None:
     value_set = a_value_set(an_url(), {"system": animals})
     body = call(fhir, "/ValueSet/$expand", valueSet=value_set).json()
@@ -94,6 +97,7 @@ def test_an_expansion_is_nested_as_its_code_system(fhir: Fhir, animals: str) -> 
     assert [c["code"] for c in top["contains"]] == ["poodle"]  # below its nearest ancestor that is there
 
 
+@pytest.mark.verifies("terminology-expand-2")
 def test_pages_hold_every_code_once(fhir: Fhir, animals: str) -> None:
     url = an_url()
     fhir.made(a_value_set(url, {"system": animals}))
@@ -217,7 +221,10 @@ def test_value_sets_of_r4_and_of_whole_code_systems(fhir: Fhir) -> None:
     assert {"AMB", "EMER", "IMP"} <= set(codes(encounter))
     implicit = fhir.get("/ValueSet/$expand", params={"url": f"{V3}/v3-ActMood?fhir_vs=isa/_ActMoodPredicate"})
     assert "GOL" in codes(implicit)
-    assert codes(fhir.get("/ValueSet/$expand?url=https://fhirserver.example/ValueSet/tuss-23")) == ["1", "2"]
+    assert codes(fhir.get("/ValueSet/$expand?url=https://fhirserver.example/br/ValueSet/tuss-23")) == [
+        "1",
+        "2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +239,12 @@ def test_value_sets_of_r4_and_of_whole_code_systems(fhir: Fhir) -> None:
         (f"url={R4}/ValueSet/currencies&count=x", 400, "invalid", "parameter-value"),
         (f"url={R4}/ValueSet/currencies&count=-1", 400, "invalid", "parameter-value"),
         (f"url={R4}/ValueSet/currencies&activeOnly=yes", 400, "invalid", "parameter-value"),
+        (
+            f"url={R4}/ValueSet/currencies&filter=" + "+".join("abcdefghijklmnopqrstu"),
+            400,
+            "invalid",
+            "parameter-value",
+        ),
         (f"url={R4}/ValueSet/currencies&url=x", 400, "invalid", "parameter-repeated"),
         ("url=a|1&valueSetVersion=2", 400, "invalid", "parameter-conflict"),
         (f"url={R4}/ValueSet/currencies&system-version=urn:x", 422, "processing", "version-missing"),
@@ -249,6 +262,21 @@ def test_a_value_set_that_imports_itself_is_refused(fhir: Fhir) -> None:
     )
     unknown = a_value_set(an_url(), {"valueSet": [an_url("nowhere")]})
     assert_outcome(call(fhir, "/ValueSet/$expand", valueSet=unknown), 422, "processing", "value-set-unknown")
+
+
+def test_value_sets_that_import_each_other_many_times_cost_little(fhir: Fhir) -> None:
+    stem = an_url("ladder")
+    fhir.made(a_value_set(f"{stem}/0", {"system": "urn:x", "concept": [{"code": "a"}]}))
+    for n in range(1, 24):  # each rung twice: 2^23 ways down
+        fhir.made(
+            a_value_set(f"{stem}/{n}", {"valueSet": [f"{stem}/{n - 1}"]}, {"valueSet": [f"{stem}/{n - 1}"]})
+        )
+    assert codes(fhir.get("/ValueSet/$expand", params={"url": f"{stem}/23"})) == ["a"]
+    for code, result in (("a", True), ("b", False)):
+        asked = {"url": f"{stem}/23", "system": "urn:x", "code": code}
+        assert told(fhir.get("/ValueSet/$validate-code", params=asked))["result"] is result
+    many = a_value_set(an_url(), *({"system": "urn:x", "concept": [{"code": str(n)}]} for n in range(501)))
+    assert_outcome(call(fhir, "/ValueSet/$expand", valueSet=many), 422, "processing", "value-set-invalid")
 
 
 def test_a_body_is_refused(fhir: Fhir) -> None:
@@ -273,6 +301,7 @@ def test_a_body_is_refused(fhir: Fhir) -> None:
     assert_outcome(fhir.get("/Patient/$expand"), 404, "not-found", "operation-unknown")
 
 
+@pytest.mark.verifies("terminology-expand-3")
 def test_a_large_value_set_is_served_in_pages_only(fhir: Fhir) -> None:
     system, url = an_url("large"), an_url()
     concepts = [{"code": f"c{n:05}", "display": f"Concept {n}"} for n in range(10_050)]
