@@ -63,19 +63,19 @@ def value_checks(definition: Json, known: Json) -> list[Check]:
     checks = []
     fixed, pattern = typed(definition, "fixed"), typed(definition, "pattern")
     if fixed is not MISSING and fixed != typed(known, "fixed"):
-        checks.append(_holds(equals(fixed), "fixed-value", f"The value is fixed{_shown(fixed)}."))
+        checks.append(_value_check(equals(fixed), "fixed-value", f"The value is fixed{_shown(fixed)}."))
     if pattern is not MISSING and pattern != typed(known, "pattern"):
         text = f"The value does not match the pattern of the profile{_shown(pattern)}."
-        checks.append(_holds(matches(pattern), "pattern-value", text))
+        checks.append(_value_check(matches(pattern), "pattern-value", text))
     for start, code in (("minValue", "min-value"), ("maxValue", "max-value")):
         bound = typed(definition, start)
         if bound is not MISSING and bound != typed(known, start):
             words = "at least" if start == "minValue" else "at most"
-            checks.append(_holds(_bounded(bound, start), code, f"Expected {words}{_shown(bound)}."))
+            checks.append(_value_check(_bounded(bound, start), code, f"Expected {words}{_shown(bound)}."))
     length = definition.get("maxLength")
     if length is not None and length != known.get("maxLength"):
         text = f"At most {length} characters are allowed here."
-        checks.append(_holds(_shorter(length), "max-length", text, IssueCode.TOO_LONG))
+        checks.append(_value_check(_shorter(length), "max-length", text, IssueCode.TOO_LONG))
     return checks
 
 
@@ -132,7 +132,7 @@ def codings(value: Any) -> list[tuple[str | None, str]]:
     ]
 
 
-def _holds(test: Test, code: str, text: str, issue_code: IssueCode = IssueCode.VALUE) -> Check:
+def _value_check(test: Test, code: str, text: str, issue_code: IssueCode = IssueCode.VALUE) -> Check:
     def check(value: Any, scope: Scope) -> Problems | None:
         return None if test(value) else [Problem(code, issue_code, text)]
 

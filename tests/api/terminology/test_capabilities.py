@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.kit.client import Fhir, assert_outcome
 from tests.kit.terminology import a_code_system, an_url
 
@@ -19,6 +21,7 @@ def test_the_capability_statement_names_the_operations(fhir: Fhir) -> None:
     assert "expand" not in {o["name"] for o in resources["Patient"]["operation"]}
 
 
+@pytest.mark.verifies("terminology-capabilities-1")
 def test_the_terminology_capabilities_name_the_code_systems(fhir: Fhir) -> None:
     url = an_url("declared")
     fhir.made(a_code_system(url, version="7"))
