@@ -106,6 +106,28 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthEvent:
+    """Something that happened at the authorization server, for the audit trail; never with a secret, code or token.
+
+    `kind`: login, login-failed, logout, consent, consent-denied, code-issued, token-issued, token-refreshed,
+    token-refused, reuse-detected, revoked, introspected, launch-created, client-changed, user-changed. `client`, `user`
+    (id), `grant`, `patient` (id in the launch context), `scope`, `address` (of the peer): as far as known. `error`: OAuth
+    error code or our word for why it was refused, None where it went well. `name`: user name of the account; of one that
+    does not exist nothing is kept, since people type passwords there.
+    """
+
+    kind: str
+    client: str | None = None
+    user: str | None = None
+    name: str | None = None
+    grant: str | None = None
+    patient: str | None = None
+    scope: str | None = None
+    address: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Permission:
     """What an agent may see and do, made by access/, required by every read and write of the store.
 

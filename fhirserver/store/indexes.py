@@ -50,6 +50,25 @@ _HISTORY_PLAN = (
     Index("system", (("t", 1), ("ts", -1), ("k", -1), ("v", -1))),
 )
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
+_END = Index("end", (("end", 1),), {"expireAfterSeconds": 0})  # only cleans up: every query tests the end itself
+_TENANT = Index("tenant", (("t", 1),))
+_BY_GRANT = Index("grant", (("grant", 1),))
+_BY_USER = Index("user", (("t", 1), ("user", 1)))
+
+OAUTH: Mapping[str, tuple[Index, ...]] = {
+    "oauth_clients": (_TENANT,),
+    "oauth_users": (Index("name", (("t", 1), ("name", 1)), {"unique": True}),),
+    "oauth_keys": (_TENANT,),
+    "oauth_txns": (_END,),
+    "oauth_launches": (_END,),
+    "oauth_codes": (_END,),
+    "oauth_jti": (_END,),
+    "oauth_attempts": (_END,),
+    "oauth_sessions": (_END, _BY_USER),
+    "oauth_grants": (_END, _BY_USER),
+    "oauth_tokens": (_END, _BY_GRANT),
+    "oauth_refresh": (_END, _BY_GRANT),
+}
 
 
 def _by(parameter: str, order: str) -> Index:
@@ -84,6 +103,8 @@ def plan(collection: str) -> tuple[Index, ...]:
         return _HISTORY_PLAN
     if collection == LOCKS:
         return _LOCK_PLAN
+    if collection in OAUTH:
+        return OAUTH[collection]
     return (SEARCH, TIME, *HOT.get(collection, ()))
 
 
@@ -109,13 +130,13 @@ class Collections:
             return sorted(filter(is_type, await self._database.list_collection_names()))
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks and every type collection."""
-        await self.ensure([HISTORY, LOCKS, *await self.types()])
+        """Bring what exists to the plan: history, locks, the authorization server's and every type collection."""
+        await self.ensure([HISTORY, LOCKS, *OAUTH, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in [HISTORY, LOCKS, *await self.types()]:
+        for name in [HISTORY, LOCKS, *OAUTH, *await self.types()]:
             with translated():
                 have = await self._database[name].index_information()
             found += [
