@@ -13,6 +13,7 @@ from typing import Any
 
 from fhirserver.access.gate import Gate
 from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
@@ -156,7 +157,7 @@ async def lay(settings: Settings) -> Foundation:
         elements,
         Validator(elements),
         await signing_key(database, settings),
-        TokenCheck(Tokens(database, settings.tenant), core.resource_types),
+        TokenCheck(Tokens(database, settings.tenant), DefinedVocabulary(core)),
         await instance_id(database, settings),
         instant(now()),
     )
@@ -272,7 +273,7 @@ async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
     base = await lay(settings)
     try:
         tokens = Tokens(base.client[settings.database], settings.tenant)
-        return await mint(tokens, scope=scope, ttl=ttl, types=base.core.resource_types)
+        return await mint(tokens, scope=scope, ttl=ttl, vocabulary=DefinedVocabulary(base.core))
     finally:
         await base.client.close()
 

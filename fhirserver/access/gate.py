@@ -7,9 +7,10 @@ more, in every part of it: type of the URL, chains, `_has`, includes, system-wid
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fhirserver.access.scopes import LETTERS, opens
+from fhirserver.access.scopes import Scopes
 from fhirserver.access.tokens import TokenCheck
 from fhirserver.context import Agent, Interaction, Kind, Permission
 from fhirserver.outcome import BadRequest, Forbidden, NotAuthenticated
@@ -61,6 +62,30 @@ class Gate:
         if len(denied) == len(self.types):
             raise Forbidden("The token's scopes open no type for this.", code="scope-insufficient")
         return Permission(agent, "scopes of the token", denied=denied)
+
+
+def opens(scopes: Scopes, type: str, letter: str) -> bool:
+    """True where the scopes of the levels user and system give `letter` on `type`."""
+    return any(
+        s.level != "patient" and not s.constraint and letter in s.letters and s.reaches(type)
+        for s in scopes.resources
+    )
+
+
+LETTERS: Mapping[Kind, str] = {
+    Kind.READ: "r",
+    Kind.VREAD: "r",
+    Kind.HISTORY_INSTANCE: "r",
+    Kind.UPDATE: "u",
+    Kind.PATCH: "u",
+    Kind.DELETE: "d",
+    Kind.CREATE: "c",
+    Kind.SEARCH_TYPE: "s",
+    Kind.SEARCH_SYSTEM: "s",
+    Kind.SEARCH_COMPARTMENT: "s",
+    Kind.HISTORY_TYPE: "s",
+    Kind.HISTORY_SYSTEM: "s",
+}
 
 
 def _has_criteria(interaction: Interaction, letter: str) -> bool:

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from fhirserver.access.scopes import parse_scopes
+from fhirserver.access.scopes import Vocabulary, parse
 from fhirserver.context import Agent
 from fhirserver.outcome import NotAuthenticated
 from fhirserver.store.tokens import TokenRecord, Tokens
@@ -19,22 +19,24 @@ CACHED = 5.0
 _MOST_CACHED = 10_000
 
 
-async def mint(tokens: Tokens, *, scope: str, ttl: int, types: tuple[str, ...]) -> str:
-    """A new token for `scope`, valid for `ttl` seconds. Raises ValueError naming a scope that cannot be given."""
-    parse_scopes(scope, types)
+async def mint(tokens: Tokens, *, scope: str, ttl: int, vocabulary: Vocabulary) -> str:
+    """A new token for `scope`, valid for `ttl` seconds. Raises ValueError where a scope cannot be given."""
+    scopes = parse(scope, vocabulary)
+    if scopes.dropped or not scopes.resources:
+        raise ValueError(scope)
     token = secrets.token_urlsafe(32)
     await tokens.put(TokenRecord(_digest(token), scope, time.time() + ttl))
     return token
 
 
 class TokenCheck:
-    """Finds the agent of a token. `types`: the resource types that scopes may name."""
+    """Finds the agent of a token. `vocabulary`: what scopes may name."""
 
     def __init__(
-        self, tokens: Tokens, types: tuple[str, ...], clock: Callable[[], float] = time.time
+        self, tokens: Tokens, vocabulary: Vocabulary, clock: Callable[[], float] = time.time
     ) -> None:
         self._tokens = tokens
-        self._types = types
+        self._vocabulary = vocabulary
         self._clock = clock
         self._seen: dict[str, tuple[float, TokenRecord]] = {}
 
@@ -53,7 +55,7 @@ class TokenCheck:
             if len(self._seen) >= _MOST_CACHED:
                 self._seen.clear()
             self._seen[digest] = (now, record)
-        return Agent(f"token:{digest[:12]}", client="cli", scopes=parse_scopes(record.scope, self._types))
+        return Agent(f"token:{digest[:12]}", client="cli", scopes=parse(record.scope, self._vocabulary))
 
 
 def _digest(token: str) -> str:
