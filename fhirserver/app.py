@@ -9,11 +9,15 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fhirserver.access.gate import Gate
-from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.access.oauth.assemble import assemble
+from fhirserver.access.oauth.minting import mint
+from fhirserver.access.oauth.parts import Parts, Visit
+from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
+from fhirserver.console.pages import Pages, language_of
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
@@ -22,6 +26,9 @@ from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
 from fhirserver.http.logs import AccessLog
 from fhirserver.http.metrics import SNAPSHOT_EVERY, Metrics
+from fhirserver.http.oauth import SMART_CONFIGURATION
+from fhirserver.http.oauth_desk import on_nothing
+from fhirserver.http.oauth_site import mount_oauth
 from fhirserver.http.openapi import openapi_document
 from fhirserver.http.render import Renderer, instant
 from fhirserver.http.request import RequestReader
@@ -40,6 +47,7 @@ from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.migrate import migrate
+from fhirserver.store.oauth import OAuthStore
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.search import Searcher
@@ -47,6 +55,7 @@ from fhirserver.store.tokens import Tokens
 from fhirserver.validation import Validator
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+T = TypeVar("T")
 
 
 def now() -> int:
@@ -96,6 +105,8 @@ class Foundation:
     tokens: TokenCheck
     instance: str
     started: str
+    oauth: OAuthStore
+    origins: frozenset[str] = frozenset()
 
     def services(self, definitions: Definitions) -> Services:
         """The services over `definitions`."""
@@ -130,7 +141,7 @@ class Foundation:
             RequestReader(services, Router(frozenset(services.definitions.resource_types))),
             Engine(services, Gate(self.tokens, services.definitions.resource_types)),
             Renderer(self.settings.fhir_base, self.elements),
-            Cors(frozenset(self.settings.cors_origins)),
+            Cors(frozenset(self.settings.cors_origins), lambda: self.origins),
             self.metrics,
             self.access_log,
             lambda: statement,
@@ -160,6 +171,7 @@ async def lay(settings: Settings) -> Foundation:
         TokenCheck(Tokens(database, settings.tenant), DefinedVocabulary(core)),
         await instance_id(database, settings),
         instant(now()),
+        OAuthStore.of(settings),
     )
 
 
@@ -185,6 +197,17 @@ async def build(settings: Settings) -> Application:
     front.site = build_site(
         ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
     )
+    mount_oauth(
+        front.site,
+        settings,
+        assemble(settings, base.core, base.oauth),
+        Pages(),
+        language_of,
+        lambda: front.fhir.engine,
+        lambda: base.origins,
+        on_nothing,
+    )
+    await _follow_origins(base)
     tasks = [asyncio.create_task(_follow(base, front, own))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
@@ -199,6 +222,7 @@ async def build(settings: Settings) -> Application:
         base.access_log.flush()
         await front.fhir.engine.services.store.close()
         await base.client.close()
+        base.oauth.close()
 
     application.close = close
     return application
@@ -226,6 +250,7 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
         try:
+            await _follow_origins(base)
             new = await own_parameters(database, settings.tenant, base.core)
         except OutcomeError:
             continue
@@ -234,6 +259,11 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
             retired = front.fhir.engine.services.store
             front.fhir = base.fhir(base.services(with_own(base.core, own)))
             await retired.close()
+
+
+async def _follow_origins(base: Foundation) -> None:
+    """Take up the origins of registered apps."""
+    base.origins = await asyncio.to_thread(base.oauth.clients.origins)
 
 
 async def reindex(
@@ -268,14 +298,29 @@ async def _snapshots(metrics: Metrics) -> None:
         await asyncio.sleep(SNAPSHOT_EVERY)
 
 
-async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
-    """A new access token, for `fhirserver token`. Raises ValueError naming a scope that cannot be given."""
+async def with_oauth(settings: Settings, work: Callable[[Parts, Visit], T]) -> T:
+    """What `work` makes of the authorization server's parts, for the command line: in a thread, audited at the end.
+
+    Raises CannotStart and what `work` raises.
+    """
     base = await lay(settings)
+    visit = Visit("command line")
     try:
-        tokens = Tokens(base.client[settings.database], settings.tenant)
-        return await mint(tokens, scope=scope, ttl=ttl, vocabulary=DefinedVocabulary(base.core))
+        return await asyncio.to_thread(work, assemble(settings, base.core, base.oauth), visit)
     finally:
+        for event in visit.events:
+            await on_nothing(event)
         await base.client.close()
+        base.oauth.close()
+
+
+async def mint_token(
+    settings: Settings, *, scope: str, ttl: int, user: str | None = None, patient: str | None = None
+) -> str:
+    """A new access token, for `fhirserver token`. Raises CannotMint."""
+    return await with_oauth(
+        settings, lambda parts, visit: mint(parts, visit, scope=scope, ttl=ttl, user=user, patient=patient)
+    )
 
 
 class Front:
@@ -283,12 +328,14 @@ class Front:
 
     def __init__(self, fhir: FhirApp) -> None:
         self.fhir = fhir
-        self.site: Asgi = fhir
+        self.site: Any = fhir
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         path: str = scope.get("path", "")
-        if path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
+        if path == SMART_CONFIGURATION:
+            await self.site(scope, receive, send)
+        elif path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
             await self.fhir(scope, receive, send)
         else:
             await self.site(scope, receive, send)

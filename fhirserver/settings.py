@@ -5,9 +5,11 @@ Nothing else in the server reads the environment.
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -32,6 +34,26 @@ class Limits(BaseModel, extra="forbid"):
     included: int = Field(1000, description="Most included resources of a page; beyond, an outcome says so.")
     include_rounds: int = Field(3, description="Most rounds of :iterate.")
     search_ms: int = Field(5000, description="Longest time for one database query, in milliseconds.")
+
+
+class OAuth(BaseModel, extra="forbid"):
+    """The authorization server: how long things live, and what is refused."""
+
+    access_seconds: int = Field(3600, ge=60, le=3600, description="Life of an access token of a user.")
+    system_seconds: int = Field(300, ge=30, le=300, description="Life of a backend service's access token.")
+    offline_days: int = Field(90, ge=1, le=365, description="Longest life of a grant with offline_access.")
+    offline_idle_days: int = Field(30, ge=1, description="A refresh token not used for so long ends.")
+    session_idle_minutes: int = Field(15, ge=1, le=60, description="A sign-in not used for so long ends.")
+    session_hours: int = Field(12, ge=1, le=24, description="Longest life of a sign-in.")
+    password_policy: Literal["default", "br"] = Field(
+        "default", description="br: also four character classes, and none of the last three passwords."
+    )
+    calls_per_minute: int = Field(
+        600, ge=1, description="Calls of the authorization server by one address, in each worker."
+    )
+    registration_token: SecretStr | None = Field(
+        None, min_length=32, description="Turns dynamic registration on, for callers with this token."
+    )
 
 
 class Settings(BaseSettings):
@@ -64,6 +86,9 @@ class Settings(BaseSettings):
         None, description="Signs paging links; empty: a key kept in the database, shared by all workers."
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")
+    trusted_proxies: list[str] = Field(
+        [], description="Networks of reverse proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     tracing: bool = Field(False, description="OpenTelemetry tracing; needs the extra fhirserver[otel].")
     metrics_dir: Path | None = Field(
@@ -71,11 +96,24 @@ class Settings(BaseSettings):
     )
     docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
     limits: Limits = Limits()
+    oauth: OAuth = OAuth()
+    roles: dict[str, str] = Field({}, description="x")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        return [str(ipaddress.ip_network(network)) for network in value]
+
+    @property
+    def root_url(self) -> str:
+        """The public URL of the server, without a trailing slash; also the issuer of its tokens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.base_url.rstrip("/") or f"http://{host}:{self.port}"
 
     @property
     def fhir_base(self) -> str:
         """The FHIR base URL, without a trailing slash."""
-        return (self.base_url.rstrip("/") or f"http://{self.host}:{self.port}") + "/fhir"
+        return f"{self.root_url}/fhir"
 
     @classmethod
     def settings_customise_sources(

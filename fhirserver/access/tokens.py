@@ -6,7 +6,6 @@ A token seen in the last CACHED seconds is not looked up again, so a withdrawn o
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable
 
@@ -17,16 +16,6 @@ from fhirserver.store.tokens import TokenRecord, Tokens
 
 CACHED = 5.0
 _MOST_CACHED = 10_000
-
-
-async def mint(tokens: Tokens, *, scope: str, ttl: int, vocabulary: Vocabulary) -> str:
-    """A new token for `scope`, valid for `ttl` seconds. Raises ValueError where a scope cannot be given."""
-    scopes = parse(scope, vocabulary)
-    if scopes.dropped or not scopes.resources:
-        raise ValueError(scope)
-    token = secrets.token_urlsafe(32)
-    await tokens.put(TokenRecord(_digest(token), scope, time.time() + ttl))
-    return token
 
 
 class TokenCheck:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fhirserver.cli.arguments_oauth import add_oauth_commands
+
 _DESCRIPTION = """\
 A FHIR R4 server on MongoDB.
 
@@ -39,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     _reindex(commands)
     _doctor(commands)
     _token(commands)
+    add_oauth_commands(commands, _add, _database)
     _add(
         commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json"
     )
@@ -199,4 +202,6 @@ def _token(commands: _Commands) -> None:
     parser.add_argument(
         "--ttl", type=_count, default=3600, metavar="SECONDS", help="valid for (default 3600)"
     )
+    parser.add_argument("--user", metavar="NAME", help="the user whose user/ or patient/ scopes they are")
+    parser.add_argument("--patient", metavar="ID", help="the patient that patient/ scopes are about")
     _database(parser)

@@ -75,12 +75,17 @@ def _default(value: Any) -> str:
 
 def cli_page() -> str:
     """docs/reference/cli.md."""
-    parser = build_parser()
-    page = [_CLI, _section("fhirserver", parser)]
+    return "\n".join([_CLI, *_sections("fhirserver", build_parser())])
+
+
+def _sections(title: str, parser: argparse.ArgumentParser) -> list[str]:
+    """The parser's own section and those of its commands."""
+    found = [_section(title, parser)]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            page += [_section(f"fhirserver {name}", command) for name, command in action.choices.items()]
-    return "\n".join(page)
+            for name, command in action.choices.items():
+                found += _sections(f"{title} {name}", command)
+    return found
 
 
 def _section(title: str, parser: argparse.ArgumentParser) -> str:

@@ -50,7 +50,9 @@ _HISTORY_PLAN = (
     Index("system", (("t", 1), ("ts", -1), ("k", -1), ("v", -1))),
 )
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
-_END = Index("end", (("end", 1),), {"expireAfterSeconds": 0})  # only cleans up: every query tests the end itself
+_END = Index(
+    "end", (("end", 1),), {"expireAfterSeconds": 0}
+)  # only cleans up: every query tests the end itself
 _TENANT = Index("tenant", (("t", 1),))
 _BY_GRANT = Index("grant", (("grant", 1),))
 _BY_USER = Index("user", (("t", 1), ("user", 1)))

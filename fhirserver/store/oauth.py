@@ -60,8 +60,9 @@ _CLIENT_LISTS = ("redirect_uris", "launch_uris", "allowed_origins", "grant_types
 
 def _client(row: Document) -> ClientRecord:
     known = {field.name for field in fields(ClientRecord)}
-    values = {name: value for name, value in row.items() if name in known}
-    return ClientRecord(**{n: tuple(v) if n in _CLIENT_LISTS else v for n, v in values.items()})
+    values: dict[str, Any] = {name: value for name, value in row.items() if name in known}
+    values |= {name: tuple(values[name]) for name in _CLIENT_LISTS}
+    return ClientRecord(**values)
 
 
 class Clients:
@@ -105,7 +106,9 @@ class Clients:
 
 
 def _document(record: ClientRecord) -> Document:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(record).items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(record).items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,9 @@ _FIELDS = frozenset(field.name for field in fields(UserRecord))
 
 
 def _user(row: Document) -> UserRecord:
-    values = {name: value for name, value in row.items() if name in _FIELDS}
-    return UserRecord(**{name: tuple(v) if name in _LISTS else v for name, v in values.items()})
+    values: dict[str, Any] = {name: value for name, value in row.items() if name in _FIELDS}
+    values |= {name: tuple(values[name]) for name in _LISTS}
+    return UserRecord(**values)
 
 
 class Users:

@@ -47,8 +47,8 @@ class Tokens:
         now = datetime.now(UTC)
         with translated():
             cursor = await self._collection.aggregate(_pipeline(self._tenant, digest, now))
-            row = await cursor.to_list(1)
-        return _record(digest, row[0]) if row else None
+            rows = await cursor.to_list(1)
+        return _record(digest, rows[0]) if rows else None
 
 
 def _pipeline(tenant: str, digest: str, now: datetime) -> list[Document]:
@@ -76,10 +76,11 @@ def _pipeline(tenant: str, digest: str, now: datetime) -> list[Document]:
 
 
 def _record(digest: str, row: Document) -> TokenRecord:
-    grant = row["g"]
-    user = row["user"][0] if row["user"] else {}
-    fhir_user = user.get("fhir_user")
-    own = {fhir_user[len("Patient/") :]} if (fhir_user or "").startswith("Patient/") else set()
+    grant: Document = row["g"]
+    user: Document = next(iter(row["user"]), {})
+    fhir_user: str | None = user.get("fhir_user")
+    type, _, id = (fhir_user or "").partition("/")
+    own = {id} if type == "Patient" else set()
     return TokenRecord(
         digest,
         row["scope"],

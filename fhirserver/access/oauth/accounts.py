@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from fhirserver.access.oauth import passwords
 from fhirserver.access.oauth.signin import ENROL_WITHIN, needs_factor
-from fhirserver.access.roles import ROLES
 from fhirserver.store.oauth_users import UserRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fhirserver.access.oauth.parts import Parts, Visit
+    from fhirserver.access.roles import Roles
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{1,63}")
 _OWN = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}")
@@ -50,7 +50,7 @@ class Accounts:
             raise AccountRefused(
                 "a user name has 2 to 64 letters, digits, dots, dashes, underscores or @, and is no CPF"
             )
-        check_roles(roles, fhir_user, acts_for)
+        check_roles(self._parts.roles, roles, fhir_user, acts_for)
         passwords.check(password, policy=self._parts.settings.password_policy, personal=(name, display))
         now = self._parts.clock()
         record = UserRecord(
@@ -94,7 +94,7 @@ class Accounts:
         acts_for: Sequence[str],
     ) -> None:
         """Other roles, own resource and patients acted for. Raises AccountRefused."""
-        check_roles(roles, fhir_user, acts_for)
+        check_roles(self._parts.roles, roles, fhir_user, acts_for)
         if "admin" not in roles and self._is_last_admin(user):
             raise AccountRefused("this is the last administrator; make another one first")
         enrol = user.enrol_until
@@ -125,12 +125,12 @@ class Accounts:
         self._visit.note("user-changed", user=user.id, name=user.name)
 
 
-def check_roles(roles: Sequence[str], fhir_user: str | None, acts_for: Sequence[str]) -> None:
+def check_roles(known: Roles, roles: Sequence[str], fhir_user: str | None, acts_for: Sequence[str]) -> None:
     """Raises AccountRefused for roles, own resource and patients that do not go together."""
-    if not roles or (unknown := set(roles) - set(ROLES)):
-        known = ", ".join(sorted(ROLES))
-        raise AccountRefused(f"unknown role {', '.join(sorted(unknown))}; there are {known}" if roles else
-                             f"a user needs a role: {known}")  # fmt: skip
+    if not roles:
+        raise AccountRefused("a user needs at least one role")
+    if unknown := [role for role in roles if not known.known([role])]:
+        raise AccountRefused(f"unknown role: {', '.join(unknown)} (see docs/how-to/users.md)")
     if fhir_user is not None and not _OWN.fullmatch(fhir_user):
         raise AccountRefused(
             "the own resource is Patient/id, Practitioner/id, PractitionerRole/id, RelatedPerson/id or Person/id"

@@ -7,7 +7,7 @@ Source: OWASP ASVS 5.0 6.1.1 and 6.3.1; docs/explanation/authorization.md.
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fhirserver.access.oauth.parts import digest
@@ -67,29 +67,9 @@ class Lockout:
         self._rows.undo(_address(address))
 
 
-class Rate:
-    """So many calls of a kind in a window: what protects endpoints that cost work."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._rows = parts.store.attempts
-        self._clock = parts.clock
-
-    def take(self, key: str, most: int, window: timedelta = timedelta(minutes=1)) -> None:
-        """One more. Raises SlowDown beyond `most`."""
-        now = self._clock()
-        if self._rows.count(f"rate|{key}", now, now + window, slides=False) > most:
-            known = self._rows.get(f"rate|{key}", now)
-            raise SlowDown((known.end - now).total_seconds() if known else 1)
-
-
 def _pair(account: str, address: str) -> str:
     return f"account|{digest(account.casefold())}|{address}"
 
 
 def _address(address: str) -> str:
     return f"address|{address}"
-
-
-def seconds_left(end: datetime, now: datetime) -> int:
-    """Whole seconds until `end`, none where it is past."""
-    return max(0, math.floor((end - now).total_seconds()))

@@ -14,6 +14,7 @@ from fhirserver.context import AuthEvent
 if TYPE_CHECKING:
     from fhirserver.access.oauth.jwks import JwksCache
     from fhirserver.access.oauth.keys import SigningKeys
+    from fhirserver.access.roles import Roles
     from fhirserver.access.scopes import Vocabulary
     from fhirserver.settings import OAuth
     from fhirserver.store.oauth import OAuthStore
@@ -46,6 +47,7 @@ class Parts:
     keys: SigningKeys
     jwks: JwksCache
     vocabulary: Vocabulary
+    roles: Roles
     clock: Callable[[], datetime] = utc_now
 
     @property

@@ -103,7 +103,9 @@ def _is_run(text: str) -> bool:
     rows = [row * 2 for row in _ROWS] + [row[::-1] * 2 for row in _ROWS]
     at = 0
     while at < len(text):
-        longest = next((n for n in range(len(text) - at, 3, -1) if any(text[at : at + n] in r for r in rows)), 0)
+        longest = next(
+            (n for n in range(len(text) - at, 3, -1) if any(text[at : at + n] in r for r in rows)), 0
+        )
         if not longest:
             return False
         at += longest
