@@ -87,7 +87,8 @@ class Agent:
     such as "practitioner", "reception". `scopes`: what the token grants; None in open mode
     and for the server's own work, where nothing was asked for. `patient`: id of the patient in the launch context.
     `acts_for`: ids of the patients that a patient or related person acts for. `grant`: id of the grant behind the token.
-    `policy`: what an AuditEvent says of the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one). `address`: of the peer.
+    `policy`: what an AuditEvent says of the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an
+    opaque one). `address`: of the peer.
     `purpose`, `reason`: purpose of use that the request claims (v3-ActReason code), and the words given for it.
     """
 
