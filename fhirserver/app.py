@@ -11,10 +11,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fhirserver.access.breakglass import BreakGlass
+from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
+from fhirserver.access.issuers import Issuers
 from fhirserver.access.oauth.assemble import assemble
 from fhirserver.access.oauth.minting import mint
 from fhirserver.access.oauth.parts import Parts, Visit
+from fhirserver.access.plan import Planner
+from fhirserver.access.roles import Roles
+from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.console.pages import Pages, language_of
@@ -39,17 +45,20 @@ from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import dump_json
 from fhirserver.search.index import Indexer
+from fhirserver.search.types.reference import Site
 from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.migrate import migrate
 from fhirserver.store.oauth import OAuthStore
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
+from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
 from fhirserver.store.tokens import Tokens
 from fhirserver.validation import Validator
@@ -102,7 +111,10 @@ class Foundation:
     elements: Elements
     validator: Validator
     cursor_key: bytes
+    break_glass: BreakGlass
     tokens: TokenCheck
+    issuers: Issuers
+    roles: Roles
     instance: str
     started: str
     oauth: OAuthStore
@@ -130,8 +142,23 @@ class Foundation:
             store,
             searcher,
             indexer,
+            self.break_glass,
             now,
             build_new_id(),
+        )
+
+    def gate(self, definitions: Definitions) -> Gate:
+        """What lets requests in, over `definitions`."""
+        settings = self.settings
+        site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
+        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        return Gate(
+            self.tokens,
+            self.issuers,
+            self.break_glass.situations,
+            planner,
+            self.break_glass,
+            settings.open_mode,
         )
 
     def fhir(self, services: Services) -> FhirApp:
@@ -139,7 +166,7 @@ class Foundation:
         statement = dump_json(capability_statement(services, self.instance, self.started))
         return FhirApp(
             RequestReader(services, Router(frozenset(services.definitions.resource_types))),
-            Engine(services, Gate(self.tokens, services.definitions.resource_types)),
+            Engine(services, self.gate(services.definitions)),
             Renderer(self.settings.fhir_base, self.elements),
             Cors(frozenset(self.settings.cors_origins), lambda: self.origins),
             self.metrics,
@@ -159,6 +186,20 @@ async def lay(settings: Settings) -> Foundation:
     await migrate(database)
     await Collections(database).prepare()
     core, elements = Definitions.load(), Elements.load()
+    vocabulary = DefinedVocabulary(core)
+    try:
+        roles = Roles(vocabulary, settings.roles)
+        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, insecure=settings.insecure_jwks)
+    except ValueError as problem:
+        raise CannotStart(f"A setting is wrong: {problem}") from problem
+    emergencies = Emergencies(database, settings.tenant)
+    situations = Situations.over(
+        Relations(database, settings.tenant),
+        emergencies,
+        roles,
+        (settings.link_past_months, settings.link_future_months),
+    )
+    break_glass = BreakGlass(emergencies, situations)
     return Foundation(
         settings,
         client,
@@ -168,7 +209,10 @@ async def lay(settings: Settings) -> Foundation:
         elements,
         Validator(elements),
         await signing_key(database, settings),
-        TokenCheck(Tokens(database, settings.tenant), DefinedVocabulary(core)),
+        break_glass,
+        TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base),
+        issuers,
+        roles,
         await instance_id(database, settings),
         instant(now()),
         OAuthStore.of(settings),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fhirserver.search.query import parse_query
 
 if TYPE_CHECKING:
+    from fhirserver.access.breakglass import BreakGlass
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
     from fhirserver.r4.elements import Elements
@@ -35,6 +36,7 @@ class Services:
     store: Store
     searcher: Searcher
     indexer: Indexer
+    break_glass: BreakGlass
     clock: Callable[[], int]
     new_id: Callable[[], str]
 

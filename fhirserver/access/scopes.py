@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 ALL = "*"
 LETTERS = "cruds"
-LONGEST, MOST = 8192, 200  # characters and tokens of one scope parameter; beyond, nothing of it is granted
+LONGEST, MOST = 12_288, 256  # characters and tokens of one scope parameter; beyond, nothing of it is granted
 NAMED_ONLY = frozenset(
     ("AuditEvent",)
 )  # a wildcard does not reach these types: the audit trail must be asked for

@@ -113,14 +113,21 @@ def _serve(commands: _Commands) -> None:
     text = """\
 Runs the server until SIGTERM or Ctrl+C; accepted requests are finished first.
 
-Without --mongodb-uri it starts its own MongoDB in the data folder and stops it at the end. While no
-authorization is configured the API is open, so only loopback addresses are accepted."""
+Without --mongodb-uri it starts its own MongoDB in the data folder and stops it at the end. Every request
+needs an access token (`fhirserver token`), but for discovery and health; --open asks for none, on loopback."""
     parser = _add(
         commands, "serve", "run the server", "fhirserver serve --port 8080 --workers 2 --demo", text
     )
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=_port, help="port to listen on (default 8000)")
     parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default 1)")
+    parser.add_argument(
+        "--open",
+        dest="open_mode",
+        action="store_const",
+        const=True,
+        help="ask for no token: whoever reaches this machine's loopback may do everything",
+    )
     parser.add_argument(
         "--demo",
         action=argparse.BooleanOptionalAction,

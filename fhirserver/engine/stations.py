@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,15 @@ from fhirserver.context import Exchange, Interaction, Kind, Permission, Result
 from fhirserver.engine import bundle
 from fhirserver.interactions import create, delete, history, patch, read, search, update, vread
 from fhirserver.operations import OPERATIONS
-from fhirserver.outcome import BadRequest, Internal, Invalid, OutcomeError
+from fhirserver.outcome import (
+    BadRequest,
+    Internal,
+    Invalid,
+    Issue,
+    IssueCode,
+    OutcomeError,
+    operation_outcome,
+)
 
 if TYPE_CHECKING:
     from fhirserver.access.gate import Gate
@@ -27,6 +35,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("fhirserver.engine")
 _BREATH = 16
+_PATCHED = Issue(
+    IssueCode.INFORMATIONAL, "patched", "The resource was patched; the token does not open it for reading.",
+    severity="information",
+)  # fmt: skip
 
 HANDLERS: Mapping[Kind, Handler] = MappingProxyType(
     {
@@ -61,26 +73,31 @@ class Engine:
         if not exchange.atomic:
             return await bundle.run_batch(self, exchange)
         try:
-            return await bundle.run_transaction(self, exchange)
+            results = await bundle.run_transaction(self, exchange)
         except OutcomeError as error:
             return (failed(error),)
         except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
             _LOG.exception("transaction failed", extra={"request_id": exchange.request_id})
             return (failed(_fault()),)
+        for interaction in exchange.interactions:
+            self.gate.written(interaction)
+        return results
 
     async def run_one(self, exchange: Exchange, interaction: Interaction) -> Result:
         """One interaction through its stations, alone."""
         if interaction.refused is not None:
             return failed(interaction.refused)
         try:
-            permission = self.gate.authorize(exchange.agent, interaction)
+            permission = await self.gate.authorize(exchange.agent, interaction)
             self.validate(interaction)
-            return await self.handle(interaction, permission, self.services)
+            result = await self.handle(interaction, permission, self.services)
         except OutcomeError as error:
             return failed(error)
         except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
             _LOG.exception("interaction failed", extra={"request_id": exchange.request_id})
             return failed(_fault())
+        self.gate.written(interaction)
+        return result
 
     def validate(self, interaction: Interaction) -> None:
         """Raise BadRequest (no resource, another type) or Invalid (the resource breaks its definition)."""
@@ -120,7 +137,10 @@ class Engine:
         """The handler's result. Raises OutcomeError."""
         if interaction.kind is Kind.OPERATION:
             return await OPERATIONS[interaction.operation or ""].handler(interaction, permission, services)
-        return await HANDLERS[interaction.kind](interaction, permission, services)
+        result = await HANDLERS[interaction.kind](interaction, permission, services)
+        if interaction.kind is Kind.PATCH and not permission.shows and result.version is not None:
+            return replace(result, resource=operation_outcome((_PATCHED,)))
+        return result
 
 
 def failed(error: OutcomeError) -> Result:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fhirserver.access.gate import ANONYMOUS
 from fhirserver.context import Exchange, Kind, Result
 from fhirserver.engine.routes import ROUTES
 from fhirserver.engine.stations import Engine, failed
@@ -71,7 +72,7 @@ class FhirApp:
             query = scope["query_string"].decode("latin-1")
             any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
             how = answering(headers, query, scope["method"], request_id, any_format=any_format)
-            agent = await self.engine.gate.agent(headers.get("authorization"))
+            agent = ANONYMOUS if scope["path"] in _PUBLIC else await self.engine.gate.agent(headers)
             exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
             status, out, body = await self._answer(exchange, how)
         except ClientGone:
@@ -132,6 +133,7 @@ class FhirApp:
 
 
 _BINARY = "/fhir/Binary/"
+_PUBLIC = ("/fhir/metadata", "/fhir/metadata/")
 _TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
     "transaction": "/",
     "operation": "/{type}/{id}/${operation}",

@@ -81,6 +81,8 @@ class Renderer:
                 headers.append((b"content-location", self._location(version).encode()))
         if result.error is not None and result.error.retry_after is not None:
             headers.append((b"retry-after", str(result.error.retry_after).encode()))
+        if result.error is not None and result.error.challenge is not None:
+            headers.append((b"www-authenticate", result.error.challenge.encode()))
         return headers
 
     def _location(self, version: Version) -> str:

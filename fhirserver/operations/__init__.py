@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.operations import everything, meta
+from fhirserver.operations import break_glass, everything, meta
+from fhirserver.outcome import CANONICAL
 
 if TYPE_CHECKING:
     from fhirserver.context import Interaction, Permission, Result
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all."""
+    """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
+
+    `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
+    and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
+    """
 
     name: str
     definition: str
@@ -28,6 +33,14 @@ class Operation:
     summary: str
     types: tuple[str, ...] = ()
     affects_state: bool = False
+    needs: tuple[str, ...] | None = None
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters that a token must have."""
+        if self.needs is not None:
+            return self.needs
+        return ("u",) if self.affects_state else ("r",)
 
     def offered(self, level: str, type: str | None) -> bool:
         """True when the operation may be called at `level` on `type`."""
@@ -42,6 +55,16 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         operation.name: operation
         for operation in (
+            Operation(
+                "break-glass",
+                f"{CANONICAL}/OperationDefinition/break-glass",
+                ("system",),
+                ("POST",),
+                break_glass.handle,
+                "Open one patient's record in an emergency, for an hour",
+                affects_state=True,
+                needs=(),
+            ),
             Operation(
                 "everything",
                 _core("Patient-everything"),
@@ -67,6 +90,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_add,
                 "Add profiles, tags or security labels without a new version of the content",
                 affects_state=True,
+                needs=("ur",),
             ),
             Operation(
                 "meta-delete",
@@ -76,6 +100,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_delete,
                 "Remove profiles, tags or security labels",
                 affects_state=True,
+                needs=("ur",),
             ),
         )
     }

@@ -6,7 +6,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.kit.oauth import Person, Realm, told, tokens_of
+from tests.kit.oauth import Person, Realm, tokens_of, told
 
 
 def test_a_patient_signs_in_chooses_themself_and_the_app_reads(
