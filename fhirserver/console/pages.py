@@ -37,6 +37,25 @@ def language_of(accept: str, chosen: str = "") -> str:
     return next((name for _, _, name in sorted(weighed) if name in LANGUAGES), LANGUAGES[0])
 
 
+def shown_date(iso: str, language: str) -> str:
+    """A date (2026-05-17, or less precise) as people write it: 17/05/2026, 17 May 2026."""
+    parts = iso.split("-")
+    if not all(part.isdigit() for part in parts) or not 1 <= len(parts) <= 3:
+        return iso
+    if language == "pt":
+        return "/".join(reversed(parts))
+    if len(parts) == 1 or not 1 <= int(parts[1]) <= 12:
+        return iso
+    day = [str(int(parts[2]))] if len(parts) == 3 else []
+    return " ".join([*day, MONTHS[int(parts[1]) - 1], parts[0]])
+
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+
+
 class Pages:
     """The pages as HTML texts."""
 
@@ -48,6 +67,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.filters["day"] = shown_date
         self._style = (_FOLDER / "style.css").read_text(encoding="utf-8")
         self.style_hash = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
 

@@ -36,9 +36,9 @@ _ALL = {
 }  # fmt: skip
 _WHOSE = {
     ("pt", "patient"): "Somente desta pessoa.",
-    ("pt", "user"): "De todas as pessoas a que a sua função dá acesso.",
+    ("pt", "user"): "Até onde a sua função permite.",
     ("en", "patient"): "Of this person only.",
-    ("en", "user"): "Of everyone that your role gives access to.",
+    ("en", "user"): "As far as your role allows.",
 }
 _OTHERS = {
     "pt": {

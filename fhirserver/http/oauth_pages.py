@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fhirserver.store.oauth_flow import TxnRecord
 
 _STAGES = ("full", "factor", "enrol")
-_MONTHS = "%d/%m/%Y"
 
 
 class Renders(Protocol):
@@ -221,6 +220,11 @@ class PageDesk:
             number = await self._desk.run(request, lambda _: self._desk.authorization.keep({}, None))
             return self._to("/auth/continue", txn=number, lang=browser.language)
         grants = await self._desk.run(request, lambda _: self._grants(found))
+        address = peer(request, self._desk.trusted)
+        for grant in grants:
+            if grant["patient"]:
+                choice = await self._people.chosen(found.user, grant["patient"], address)
+                grant["patient"] = choice.name if choice else None
         html = self._pages.apps(
             browser.language,
             grants=grants,
@@ -240,7 +244,7 @@ class PageDesk:
                 {
                     "id": grant.id,
                     "app": client.name if client else grant.client,
-                    "since": grant.created.strftime(_MONTHS),
+                    "since": grant.created.date().isoformat(),
                     "patient": grant.context.get("patient"),
                     "scopes": grant.scope.split(),
                 }
@@ -397,7 +401,7 @@ class PageDesk:
             searchable=searchable,
             q=q,
             patients=patients,
-            chosen=patients[0].id if len(patients) == 1 else None,
+            chosen=_preselected(found, patients),
             more=more,
             patient=patient,
             ticks=ticks,
@@ -495,6 +499,12 @@ class PageDesk:
 
     def _told_page(self, browser: Browser, status: int, title: str, text: str) -> Response:
         return self._page(browser, self._pages.message(browser.language, title, text), status)
+
+
+def _preselected(found: SignedIn, patients: list[Choice]) -> str | None:
+    """The only one, or the user's own; anyone else is chosen by hand."""
+    own = [one.id for one in patients if f"Patient/{one.id}" == found.user.fhir_user]
+    return own[0] if own else patients[0].id if len(patients) == 1 else None
 
 
 def _target(redirect_uri: str) -> str:

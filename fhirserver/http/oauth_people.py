@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fhirserver.access.oauth.parts import digest
 from fhirserver.access.scopes import parse
 from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission
 from fhirserver.outcome import Gone, NotFound
@@ -92,14 +93,17 @@ class People:
         return str(subject).removeprefix(f"{base}/").partition("/_history/")[0] == f"Patient/{patient}"
 
     async def _ask(self, user: UserRecord, interaction: Interaction, address: str) -> Any:
+        acts_for = _acts_for(user)
+        rights = f"{user.id} {sorted(user.roles)} {user.fhir_user} {sorted(acts_for)}"
         agent = Agent(
             f"user:{user.id}",
             user=user.id,
             fhir_user=user.fhir_user,
             roles=frozenset(user.roles),
             scopes=parse("user/Patient.rs", self._parts.vocabulary),
-            acts_for=_acts_for(user),
+            acts_for=acts_for,
             address=address,
+            key=f"user:{digest(rights)}",  # what caches of decisions know this agent by: all that it depends on
         )
         results = await self._engine().run(Exchange(agent, (interaction,), uuid.uuid4().hex))
         return results[0] if results and results[0].error is None else None
