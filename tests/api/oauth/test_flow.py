@@ -55,7 +55,7 @@ def test_reception_finds_a_patient_by_name(realm: Realm, patients: tuple[str, st
     assert "Nobody found" in page.text
     page = person.send(decision="search", q="souza ana")
     assert "Ana Souza" in page.text
-    assert "1980-05-17" in page.text
+    assert "17 May 1980" in page.text
     answer = told(person.approve(patients[0]))
     assert app.redeem(answer["code"]).json()["patient"] == patients[0]
 

@@ -1,4 +1,4 @@
-"""One server for the tests of the authorization server of a pytest worker, with two patients in it."""
+"""Fixtures: one server for the tests of the authorization server of a pytest worker, with two patients in it."""
 
 from __future__ import annotations
 
