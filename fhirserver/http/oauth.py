@@ -103,8 +103,8 @@ def _add_discovery(site: FastAPI, desk: Desk, *, registration: bool) -> None:
 def _add_launch(site: FastAPI, desk: Desk, people: People) -> None:
     async def create(request: Request) -> Response:
         shown = bearer_of(request)
-        maker = await desk.run(request, lambda _: launch.may_create(desk.parts, shown or ""))
-        if not maker:
+        able = await desk.run(request, lambda _: launch.may_create(desk.parts, shown or ""))
+        if not able:
             body = error("invalid_token", f"An access token with the scope {launch.SCOPE} is needed.")
             return desk.answer(request, 401, body, {"WWW-Authenticate": 'Bearer realm="launch"'})
         body = parse_json(await body_of(request), max_depth=8)

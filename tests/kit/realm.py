@@ -14,8 +14,10 @@ from tests.kit.server import Server
 @pytest.fixture(scope="session")
 def auth_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = {
+        "open_mode": "false",
         "oauth__calls_per_minute": "1000000",
         "oauth__registration_token": "r" * 40,
+        "trusted_proxies": '["127.0.0.0/8"]',
         "cors_origins": '["https://always.example"]',
     }
     with Server(tmp_path_factory.mktemp("auth") / "data", **settings) as running:

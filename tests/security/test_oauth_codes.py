@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from fhirserver.store.oauth_users import UserRecord
-from tests.kit.oauth import CALLBACK, App, Person, Realm, challenge, told, tokens_of
+from tests.kit.oauth import CALLBACK, App, Person, Realm, challenge, tokens_of, told
 
 SCOPE = "openid launch/patient patient/*.rs offline_access"
 
@@ -47,9 +47,7 @@ def code(realm: Realm, session: Person, patients: tuple[str, str]) -> Callable[.
 
 def works(realm: Realm, token: str) -> bool:
     """Whether the FHIR API takes the token. A test's own look at it: no cache stands in between."""
-    response = httpx.get(
-        f"{realm.server.root}/auth/userinfo", headers={"authorization": f"Bearer {token}"}
-    )
+    response = httpx.get(f"{realm.server.root}/auth/userinfo", headers={"authorization": f"Bearer {token}"})
     return response.status_code == 200
 
 
@@ -154,7 +152,9 @@ def test_scopes_beyond_client_and_role_are_not_granted(realm: Realm, session: Pe
     assert granted == {"launch/patient", "patient/Observation.rs", "patient/Condition.rs"}
 
 
-def test_what_user_or_client_lost_is_gone_at_the_next_refresh(realm: Realm, session: Person, patients: Any) -> None:
+def test_what_user_or_client_lost_is_gone_at_the_next_refresh(
+    realm: Realm, session: Person, patients: Any
+) -> None:
     app = realm.app()
     session.open(app.url("launch/patient patient/Observation.rs patient/Condition.rs offline_access"))
     tokens = app.redeem(told(session.approve(patients[0]))["code"]).json()
@@ -186,7 +186,9 @@ def test_no_client_gets_by_without_pkce_s256(realm: Realm, wrong: dict[str, Any]
 
 @pytest.mark.parametrize("verifier", ["w" * 43, "v" * 42, "", None, "v" * 42 + "ç", challenge("v" * 43)])
 @pytest.mark.parametrize("kind", ["none", "client_secret_basic"])
-def test_a_wrong_verifier_gets_nothing_and_spends_the_code(code: Any, verifier: str | None, kind: str) -> None:
+def test_a_wrong_verifier_gets_nothing_and_spends_the_code(
+    code: Any, verifier: str | None, kind: str
+) -> None:
     app, one = code(kind)
     assert error(app.redeem(one, code_verifier=verifier)) in ("invalid_grant", "invalid_request")
     well_formed = verifier is not None and len(verifier) >= 43 and verifier.isascii()
@@ -209,7 +211,9 @@ def test_another_redirect_uri_at_the_token_endpoint_spends_the_code(code: Any) -
         {"state": None}, {"prompt": "none login"}, {"prompt": "nonsense"},
     ],
 )  # fmt: skip
-def test_requests_for_another_audience_or_without_state_are_refused(realm: Realm, wrong: dict[str, Any]) -> None:
+def test_requests_for_another_audience_or_without_state_are_refused(
+    realm: Realm, wrong: dict[str, Any]
+) -> None:
     app = realm.app()
     given = {n: v.replace("{fhir}", realm.server.fhir) if v else v for n, v in wrong.items()}
     assert told(Person(app.root).open(app.url(**given)))["error"] == "invalid_request"
@@ -375,5 +379,5 @@ def test_a_launch_that_makes_no_sense_is_refused(
 
 
 def test_only_clients_with_the_scope_make_launches(realm: Realm, patients: Any) -> None:
-    for token in (realm.token("system/*.cruds"), "nonsense"):
+    for token in (realm.token("system/*.cruds"), realm.token("__introspect"), "nonsense"):
         assert a_launch(realm, token, client_id="x").status_code == 401

@@ -48,12 +48,10 @@ class Wanted:
     launch_uri: str
 
 
-def may_create(parts: Parts, token: str) -> str | None:
-    """The client behind an access token that may make launches; None where it may not."""
+def may_create(parts: Parts, token: str) -> bool:
+    """True for an access token that may make launches."""
     found = standing(parts, token, "access")
-    if found is None or SCOPE not in parse(found[0].scope, parts.vocabulary):
-        return None
-    return found[1].client
+    return found is not None and SCOPE in parse(found[0].scope, parts.vocabulary)
 
 
 def wanted(parts: Parts, body: Any) -> Wanted:

@@ -30,7 +30,8 @@ def mint(
     if scopes.dropped or not scopes:
         raise CannotMint("not every scope is understood; for instance system/*.rs or user/Observation.rs")
     levels = {one.level for one in scopes.resources}
-    if user is None and levels - {"system"}:
+    identity = {"openid", "fhirUser"}.intersection(scopes.others)
+    if user is None and (levels - {"system"} or identity):
         raise CannotMint(
             "user/ and patient/ scopes are some user's: name one with --user, or ask for system/"
         )
