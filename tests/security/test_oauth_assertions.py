@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import pytest
-from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from tests.kit.oauth import ASSERTION, App, Realm, new_key
