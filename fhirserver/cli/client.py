@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import ssl
 import threading
 import time
@@ -106,7 +107,7 @@ class FhirClient:
             try:
                 reply = self._once(method, path, body)
             except (OSError, http.client.HTTPException) as problem:
-                self._drop()
+                self.close()
                 refused = isinstance(problem, ConnectionRefusedError)
                 if last or not (refused or method == "GET"):
                     raise Unreachable(
@@ -121,22 +122,34 @@ class FhirClient:
 
     def _once(self, method: str, path: str, body: bytes | None) -> Reply:
         connection = getattr(self._own, "connection", None)
-        if connection is None:
+        if connection is None or _has_news(connection):
+            self.close()
             connection = self._own.connection = self._connection(self._timeout)
         headers = (
             self._headers if body is None else {**self._headers, "Content-Type": "application/fhir+json"}
         )
-        connection.request(method, path, body, headers)
+        try:
+            connection.request(method, path, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            if not _has_news(connection):
+                raise
+            # refused before the body was read, as one over a limit is: the answer is waiting
         answer = connection.getresponse()
         content = answer.read()
         after = answer.getheader("Retry-After") or ""
         return Reply(answer.status, content, min(float(after), _LONGEST_WAIT) if after.isdigit() else 1.0)
 
-    def _drop(self) -> None:
+    def close(self) -> None:
+        """Ends this thread's connection; the next request opens another."""
         connection = getattr(self._own, "connection", None)
         if connection is not None:
             connection.close()
             self._own.connection = None
+
+
+def _has_news(connection: http.client.HTTPConnection) -> bool:
+    """Whether the server has ended a connection or said the last word on it: unasked, it says nothing else."""
+    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])
 
 
 def read_token(option: str | None) -> str | None:

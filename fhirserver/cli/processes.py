@@ -11,8 +11,8 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(parent: int | None = None) -> None:
-    """Asks the kernel (Linux) to send this process SIGTERM when the thread that started it ends.
+def die_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SIGTERM) -> None:
+    """Asks the kernel (Linux) to send this process the signal `by` when the thread that started it ends.
 
     `parent`: the parent's process id; where that is the parent no longer, this process ends at once.
     Elsewhere than on Linux nothing is asked.
@@ -20,6 +20,6 @@ def die_with_parent(parent: int | None = None) -> None:
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by)
     if parent is not None and os.getppid() != parent:
         os._exit(1)

@@ -11,6 +11,7 @@ import argparse
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -111,8 +112,12 @@ def _serve(settings: Settings) -> None:
 
 
 def _load_application(parent: int, target: str, *_: Any) -> Callable[..., Any]:
-    """Runs in the worker: builds the ASGI application, in a process that ends with its parent."""
-    die_with_parent(parent)
+    """Runs in the worker: builds the ASGI application, in a process that ends with its parent.
+
+    By SIGKILL: a worker whose supervisor was killed has no database to finish its requests with, and nobody who
+    would end it should an orderly stop get stuck.
+    """
+    die_with_parent(parent, by=signal.SIGKILL)
     module, name = target.split(":")
     application: Callable[..., Any] = getattr(import_module(module), name)()
     return application

@@ -67,7 +67,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield run
     for server in servers:
         server.process.kill()
-        server.process.communicate()
+        server.process.communicate(timeout=30)
 
 
 def is_alive(pid: int) -> bool:
