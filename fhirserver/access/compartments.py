@@ -82,12 +82,12 @@ class Compartments:
         return either(tuple(Only(MEMBER, key) for key in found.values))
 
     def linked(self, type: str, patients: Collection[str]) -> Expression | None:
-        """The resources of `type` that belong to `patients` (ids) among others; None where none can."""
+        """The resources of `type` that belong to `patients` (ids) among others; None where none ever can."""
         ids = tuple(sorted(patients))
         keys = tuple(self.key("Patient", id) for id in ids)
         if type == BEHIND:
             return EVERYTHING
-        if type in _LISTS_OTHERS or not ids:
+        if type in _LISTS_OTHERS:
             return None
         if type == "Patient":
             return Ids(ids)

@@ -22,7 +22,18 @@ from fhirserver.context import Agent, Interaction, Kind, Permission
 from fhirserver.outcome import INSUFFICIENT, Forbidden, OutcomeError
 from fhirserver.r4.definitions import Definitions
 from fhirserver.search.chain import expression
-from fhirserver.search.expression import EVERYTHING, And, Equals, Expression, Ids, Not, both, either, hops
+from fhirserver.search.expression import (
+    EVERYTHING,
+    NOTHING,
+    And,
+    Equals,
+    Expression,
+    Ids,
+    Not,
+    both,
+    either,
+    hops,
+)
 from fhirserver.search.scope import Scope as Surroundings
 from fhirserver.search.types.reference import Site
 from fhirserver.settings import Limits
@@ -223,13 +234,13 @@ class Planner:
                 return EVERYTHING if mine is None else mine
             case "own":
                 keys = tuple(self.site.key(*name.split("/")) for name in sorted(situation.own))
-                own = Equals("~Practitioner", keys) if keys else None
-                return own if own is None or mine is None else both(mine, own)
+                own = Equals("~Practitioner", keys)
+                return own if mine is None else both(mine, own)
             case "linked":
                 known = situation.linked | situation.opened
                 if mine is None:
                     return self.compartments.linked(type, known)
-                return mine if patient in known else None
+                return mine if patient in known else NOTHING
             case "patients":
                 if mine is None:
                     return self.compartments.rows(type, letter, patients_of(agent))

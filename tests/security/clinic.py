@@ -1,6 +1,7 @@
 """The fixture of the access tests: patients p1 to p4, what is about them, and what leads from one to the other.
 
-Everything that belongs to p2 alone carries the word SECRET, so that no answer to p1's token may hold it. p4 is there to be written about: tests of reads look at the others.
+Everything that belongs to p2 alone carries the word SECRET, so that no answer to p1's token
+may hold it. p4 is there to be written about: tests of reads look at the others.
 """
 
 from __future__ import annotations

@@ -349,7 +349,8 @@ def test_an_app_for_a_patient_that_the_user_does_not_act_for_opens_nothing_of_th
     assert wrong.get("/Observation").status_code == 403
     assert wrong.get("/Patient/p2").status_code == 403
     ehr = callers.client("doctor", "patient/*.rs", patient="p2")
-    assert ehr.get("/Observation/lab2").status_code == 403
+    assert ehr.get("/Observation/lab2").status_code == 404
+    assert seen(ehr.get("/Observation")) == set()
     linked = callers.client("doctor", "patient/*.rs", patient="p1")
     assert seen(linked.get("/Observation")) == {"Observation/lab1", "Observation/vital1", "Observation/was2"}
     assert linked.get("/Condition/hiv1").status_code == 404
