@@ -19,7 +19,7 @@ class GrantRecord:
     """What a user (or, without one, an administrator) lets a client do.
 
     `client`: None for tokens of the command line. `context`: launch context, members of the token response. `audience`:
-    the FHIR base. `session`: digest of the sign-in that `online_access` depends on. `offline`: a refresh token outlives
+    the FHIR base; None for tokens of the command line, which are for whatever server runs on the database. `session`: digest of the sign-in that `online_access` depends on. `offline`: a refresh token outlives
     the session. `end`: nothing of it lives longer.
     """
 
@@ -27,7 +27,7 @@ class GrantRecord:
     client: str | None
     user: str | None
     scope: str
-    audience: str
+    audience: str | None
     created: datetime
     end: datetime
     context: dict[str, Any] = field(default_factory=dict)

@@ -93,7 +93,7 @@ def _described(parts: Parts, row: TokenRow, grant: GrantRecord) -> dict[str, Any
         "client_id": grant.client,
         "exp": int(row.expires.timestamp()),
         "iat": int(row.issued.timestamp()),
-        "aud": grant.audience,
+        "aud": grant.audience or parts.fhir_base,
         "token_type": "Bearer" if row.kind == "access" else "refresh_token",
         **grant.context,
     }

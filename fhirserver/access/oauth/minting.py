@@ -49,7 +49,7 @@ def mint(
         None,
         account.id if account else None,
         str(scopes),
-        parts.fhir_base,
+        None,  # for this database's server, whatever address it has: the command line may not know it
         created=now,
         end=now + timedelta(seconds=ttl),
         context={"patient": patient} if patient is not None else {},
