@@ -18,9 +18,9 @@ GRANTS, TOKENS, REFRESH = "oauth_grants", "oauth_tokens", "oauth_refresh"
 class GrantRecord:
     """What a user (or, without one, an administrator) lets a client do.
 
-    `client`: None for tokens of the command line. `context`: launch context, members of the token response. `audience`:
-    the FHIR base; None for tokens of the command line, which are for whatever server runs on the database. `session`: digest of the sign-in that `online_access` depends on. `offline`: a refresh token outlives
-    the session. `end`: nothing of it lives longer.
+    `client`: None for tokens of the command line. `context`: launch context, members of the token response.
+    `audience`: the FHIR base; None for tokens of the command line, which are for whatever server runs on the database.
+    `session`: digest of the sign-in that `online_access` depends on. `end`: nothing of it lives longer.
     """
 
     id: str
