@@ -1,5 +1,5 @@
 # The server without the embedded MongoDB's data: give it FHIRSERVER_MONGODB_URI, or a volume at /data.
-# Not exercised by CI; see docs/how-to/production-mongodb.md.
+# Not exercised by CI; see docs/how-to/docker.md.
 FROM python:3.12-slim-bookworm AS build
 RUN python -m venv /opt/fhirserver
 WORKDIR /source

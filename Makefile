@@ -69,6 +69,7 @@ e2e: setup-dev package ## only the end-to-end tests
 
 docs: setup ## write the generated reference pages again
 	@$(PY) -m fhirserver.cli.reference docs/reference
+	@$(PY) -m tests.conformance.coverage docs/reference
 
 definitions: setup-dev ## distil the R4 definitions again into fhirserver/r4/tables
 	@$(PY) -m fhirserver.r4.distil "$$($(PY) -m tests.kit.package)"

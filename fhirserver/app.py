@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from fhirserver.console.pages import Pages, language_of
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
+from fhirserver.engine.terminology import terminology_capabilities
 from fhirserver.http import logs
 from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
@@ -60,7 +61,11 @@ from fhirserver.store.parameters import OwnParameters, mark_indexed, own_paramet
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
+from fhirserver.store.terminology import MongoTerminology
 from fhirserver.store.tokens import Tokens
+from fhirserver.terminology import Terminology
+from fhirserver.terminology.questions import Questions
+from fhirserver.terminology.shipped import Shipped
 from fhirserver.validation import Validator
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -110,6 +115,7 @@ class Foundation:
     core: Definitions
     elements: Elements
     validator: Validator
+    terminology: Terminology
     cursor_key: bytes
     break_glass: BreakGlass
     tokens: TokenCheck
@@ -133,7 +139,14 @@ class Foundation:
             compile=restriction_compiler(settings.tenant),
             on_batch=self.metrics.on_batch,
         )
-        searcher = Searcher(store.database, definitions, self.cursor_key, settings.limits, settings.tenant)
+        searcher = Searcher(
+            store.database,
+            definitions,
+            self.cursor_key,
+            settings.limits,
+            settings.tenant,
+            Questions(self.terminology, settings.fhir_base, settings.limits.expansion),
+        )
         return Services(
             settings,
             definitions,
@@ -143,6 +156,7 @@ class Foundation:
             searcher,
             indexer,
             self.break_glass,
+            self.terminology,
             now,
             build_new_id(),
         )
@@ -172,7 +186,12 @@ class Foundation:
             self.metrics,
             self.access_log,
             lambda: statement,
+            self._terminology_statement,
         )
+
+    async def _terminology_statement(self) -> bytes:
+        systems = await self.terminology.systems()
+        return dump_json(terminology_capabilities(systems, self.settings, self.instance, self.started))
 
 
 async def lay(settings: Settings) -> Foundation:
@@ -180,7 +199,8 @@ async def lay(settings: Settings) -> Foundation:
     if settings.mongodb_uri is None:
         raise CannotStart("No MongoDB is configured; `fhirserver serve` starts the embedded one.")
     metrics = Metrics(settings.metrics_dir)
-    client = connect(settings.mongodb_uri.get_secret_value(), on_pool=metrics.on_pool)
+    uri = settings.mongodb_uri.get_secret_value()
+    client = connect(uri, on_pool=metrics.on_pool, on_state=metrics.on_mongod)
     await check(client)
     database = client[settings.database]
     await migrate(database)
@@ -200,6 +220,8 @@ async def lay(settings: Settings) -> Foundation:
         (settings.link_past_months, settings.link_future_months),
     )
     break_glass = BreakGlass(emergencies, situations)
+    shipped = Shipped()
+    source = MongoTerminology(database, settings.tenant, shipped, settings.limits.search_ms)
     return Foundation(
         settings,
         client,
@@ -208,6 +230,7 @@ async def lay(settings: Settings) -> Foundation:
         core,
         elements,
         Validator(elements),
+        Terminology(shipped, source),
         await signing_key(database, settings),
         break_glass,
         TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base),
@@ -227,6 +250,7 @@ async def build(settings: Settings) -> Application:
     base = await lay(settings)
     database = base.client[settings.database]
     own = await own_parameters(database, settings.tenant, base.core)
+    await base.terminology.refresh()
     services = base.services(with_own(base.core, own))
     front = Front(base.fhir(services))
 
@@ -288,13 +312,16 @@ def with_own(core: Definitions, own: OwnParameters) -> Definitions:
 
 
 async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
-    """Take up changes of the clinic's search parameters, those that other workers received included."""
+    """Take up changes of the clinic's terminology and search parameters, also those that other workers received."""
     settings = base.settings
     database = base.client[settings.database]
+    await asyncio.sleep(FOLLOW_SECONDS)
+    await asyncio.to_thread(base.terminology.warm)
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
         try:
             await _follow_origins(base)
+            await base.terminology.refresh()
             new = await own_parameters(database, settings.tenant, base.core)
         except OutcomeError:
             continue
@@ -374,7 +401,7 @@ class Front:
         self.fhir = fhir
         self.site: Any = fhir
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         path: str = scope.get("path", "")
         if path == SMART_CONFIGURATION:
@@ -398,7 +425,7 @@ class Served:
         self._settings = settings
         self._application: Application | None = None
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Serve a request, or the lifespan of the process."""
         if scope["type"] == "http" and self._application is not None:
             await self._application.asgi(scope, receive, send)

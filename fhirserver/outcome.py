@@ -191,10 +191,14 @@ class NotFound(OutcomeError):
 
 
 class NotAllowed(OutcomeError):
-    """The HTTP method is not offered here."""
+    """The HTTP method is not offered here; `allow` are those that are, for the header that RFC 9110 asks for."""
 
     status = 405
     issue_code = IssueCode.NOT_SUPPORTED
+
+    def __init__(self, text: str = "", *, allow: Iterable[str] = (), **rest: Any) -> None:
+        super().__init__(text, **rest)
+        self.allow = tuple(allow)
 
 
 class NotAcceptable(OutcomeError):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from fhirserver.settings import Limits
 
 CURSOR = "_cursor"
-_NOT_IN_LINKS = (CURSOR,)
 
 
 def split_cursor(query: Sequence[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], str | None]:
@@ -22,13 +21,13 @@ def split_cursor(query: Sequence[tuple[str, str]]) -> tuple[tuple[tuple[str, str
     cursors = [value for name, value in query if name == CURSOR]
     if len(cursors) > 1:
         raise BadRequest("A page has one _cursor; use the link as it was given.", code="cursor-invalid")
-    return tuple(pair for pair in query if pair[0] not in _NOT_IN_LINKS), cursors[0] if cursors else None
+    return tuple(pair for pair in query if pair[0] != CURSOR), cursors[0] if cursors else None
 
 
 def page_links(
-    base: str, path: str, query: Sequence[tuple[str, str]], cursor: str | None, **cursors: str | None
+    base: str, path: str, query: Sequence[tuple[str, str]], cursor: str | None, *, next: str | None
 ) -> tuple[tuple[str, str], ...]:
-    """(relation, URL) for self and each given cursor that is not None.
+    """(relation, URL) for this page and, where there is one, the next.
 
     `base`: FHIR base URL. `path`: below it, without slashes around. `query`: the parameters in force, decoded.
     """
@@ -38,10 +37,8 @@ def page_links(
         pairs = [*query, (CURSOR, position)] if position else list(query)
         return stem + ("?" + urlencode(pairs, safe=":|,/$") if pairs else "")
 
-    return (
-        ("self", link(cursor)),
-        *((relation, link(at)) for relation, at in cursors.items() if at is not None),
-    )
+    links = (("self", link(cursor)),)
+    return links if next is None else (*links, ("next", link(next)))
 
 
 def below_base(interaction: Interaction) -> str:
@@ -65,7 +62,7 @@ def parse_count(text: str | None, limits: Limits) -> int:
     if text is None:
         return limits.count_default
     if not (text.isascii() and text.isdigit()):
-        raise BadRequest("_count is a whole number, 0 or more.", code="count-invalid")
+        raise BadRequest("_count is a whole number, 0 or more.", code="parameter-value")
     return min(int(text[:9]), limits.count_max)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fhirserver.settings import Settings
     from fhirserver.store import Store
     from fhirserver.store.search import FoundPage, Searcher
+    from fhirserver.terminology import Terminology
     from fhirserver.validation import Validator
 
 
@@ -37,6 +38,7 @@ class Services:
     searcher: Searcher
     indexer: Indexer
     break_glass: BreakGlass
+    terminology: Terminology
     clock: Callable[[], int]
     new_id: Callable[[], str]
 

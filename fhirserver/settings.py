@@ -33,6 +33,7 @@ class Limits(BaseModel, extra="forbid"):
     count_max: int = Field(1000, description="Largest page size; a larger _count is clamped.")
     included: int = Field(1000, description="Most included resources of a page; beyond, an outcome says so.")
     include_rounds: int = Field(3, description="Most rounds of :iterate.")
+    expansion: int = Field(10_000, description="Most codes of a value set expansion, or of one page of it.")
     search_ms: int = Field(5000, description="Longest time for one database query, in milliseconds.")
 
 

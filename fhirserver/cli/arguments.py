@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _load(commands)
     _export(commands)
     _reindex(commands)
+    _terminology(commands)
     _doctor(commands)
     _token(commands)
     add_oauth_commands(commands, _add, _database)
@@ -183,6 +184,51 @@ run goes on where it stopped. Until it is done, a new parameter is answered as n
         commands, "reindex", "index stored resources again", "fhirserver reindex --type Patient", text
     )
     parser.add_argument("--type", action="append", metavar="TYPE", help="only this type; may be repeated")
+    _database(parser)
+
+
+def _terminology(commands: _Commands) -> None:
+    text = """\
+Code systems that are too large to be stored as resources: LOINC, SNOMED CT, CID-10, TUSS and others. Each is
+imported from the files of its publisher; none of them ships with the server."""
+    actions = _add(
+        commands, "terminology", "import, list and remove large code systems",
+        "fhirserver terminology import --format loinc Loinc_2.78/ --version 2.78", text,
+    ).add_subparsers(dest="action", metavar="ACTION", required=True)  # fmt: skip
+    _terminology_import(actions)
+    listing = _add(actions, "list", "list the imported code systems", "fhirserver terminology list")
+    _database(listing)
+    removal = _add(
+        actions, "remove", "remove an imported code system",
+        "fhirserver terminology remove --system http://loinc.org --version 2.77",
+    )  # fmt: skip
+    removal.add_argument("--system", required=True, metavar="URL", help="canonical url of the code system")
+    removal.add_argument("--version", metavar="V", help="only this version (default: all)")
+    _database(removal)
+
+
+def _terminology_import(actions: _Commands) -> None:
+    text = """\
+Imports one version of a code system. The version that is there is served until the new one is complete, then
+replaced at once; running it again is safe. Running servers use it within seconds.
+
+  loinc        release folder, or Loinc.csv alone: with the folder also hierarchy and linguistic variants
+  snomed-rf2   release folder (Snapshot: concepts, descriptions, relationships, language reference sets)
+  cid10        folder of CID-10-CAPITULOS, -GRUPOS, -CATEGORIAS, -SUBCATEGORIAS .CSV of DATASUS
+  tuss         CSV of a TUSS table: code, term, valid from, valid to
+  csv          CSV with the columns code and display; optional: definition, parent, inactive,
+               display:<language>; every other column becomes a property
+  fhir         a CodeSystem resource as JSON, plain or .gz"""
+    parser = _add(
+        actions, "import", "import a code system from its files",
+        "fhirserver terminology import --format cid10 cid10csv/ --version 2008", text,
+    )  # fmt: skip
+    parser.add_argument("path", type=Path, metavar="PATH", help="file or folder")
+    parser.add_argument(
+        "--format", required=True, choices=("loinc", "snomed-rf2", "cid10", "tuss", "csv", "fhir")
+    )
+    parser.add_argument("--system", metavar="URL", help="canonical url (default: that of the format)")
+    parser.add_argument("--version", metavar="V", help="version (default: where the files say it)")
     _database(parser)
 
 

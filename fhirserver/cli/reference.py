@@ -11,6 +11,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from fhirserver.cli.arguments import build_parser
+from fhirserver.cli.reference_errors import errors_page
+from fhirserver.cli.reference_rest import rest_page
+from fhirserver.cli.reference_search import search_page
 from fhirserver.settings import Settings
 
 _SETTINGS = """\
@@ -79,20 +82,26 @@ def cli_page() -> str:
 
 
 def _sections(title: str, parser: argparse.ArgumentParser) -> list[str]:
-    """The parser's own section and those of its commands."""
-    found = [_section(title, parser)]
+    """The help of a command, then that of its own commands."""
+    sections = [_section(title, parser)]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, command in action.choices.items():
-                found += _sections(f"{title} {name}", command)
-    return found
+                sections += _sections(f"{title} {name}", command)
+    return sections
 
 
 def _section(title: str, parser: argparse.ArgumentParser) -> str:
     return f"## {title}\n\n```text\n{parser.format_help().strip()}\n```\n"
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+PAGES = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "rest.md": rest_page,
+    "search.md": search_page,
+}
 
 
 def main(folder: Path) -> None:

@@ -62,7 +62,7 @@ def capability_statement(services: Services, instance: str, started: str) -> dic
                 "interaction": [{"code": code} for code in _SYSTEM_LEVEL if code in offered],
                 "searchParam": _parameters("Resource", services),
                 "operation": [
-                    _operation(name) for name, o in OPERATIONS.items() if o.offered("system", None)
+                    _operation(name, None) for name, o in OPERATIONS.items() if o.offered("system", None)
                 ],
                 "compartment": [
                     f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in COMPARTMENTS
@@ -105,7 +105,7 @@ def _resource(type: str, services: Services, offered: set[str], incoming: list[s
         resource["searchRevInclude"] = incoming
     resource["searchParam"] = _parameters(type, services)
     operations = [
-        _operation(name)
+        _operation(name, type)
         for name, o in OPERATIONS.items()
         if any(o.offered(level, type) for level in ("type", "instance"))
     ]
@@ -122,5 +122,5 @@ def _parameters(type: str, services: Services) -> list[dict[str, Any]]:
     ]
 
 
-def _operation(name: str) -> dict[str, str]:
-    return {"name": name, "definition": OPERATIONS[name].definition}
+def _operation(name: str, type: str | None) -> dict[str, str]:
+    return {"name": name, "definition": OPERATIONS[name].defined(type)}

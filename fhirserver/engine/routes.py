@@ -88,7 +88,9 @@ class Router:
         """
         if method not in _METHODS:
             raise NotAllowed(
-                f"The method is not offered; use one of {', '.join(_METHODS)}.", code="method-unknown"
+                f"The method is not offered; use one of {', '.join(_METHODS)}.",
+                code="method-unknown",
+                allow=_METHODS,
             )
         verb = "GET" if method == "HEAD" else method
         path = path.strip("/")
@@ -185,7 +187,9 @@ class Router:
             )
         if verb not in operation.methods:
             raise NotAllowed(
-                f"${name} is called by {' or '.join(operation.methods)}.", code="method-not-allowed"
+                f"${name} is called by {' or '.join(operation.methods)}.",
+                code="method-not-allowed",
+                allow=operation.methods,
             )
         return Kind.OPERATION, target | {"operation": name}
 
@@ -207,7 +211,7 @@ def _instance_kind(verb: str) -> Kind:
 def _pick(verb: str, kinds: Mapping[str, Kind], shape: str) -> Kind:
     kind = kinds.get(verb)
     if kind is None:
-        raise NotAllowed(f"{shape} takes {', '.join(kinds)}.", code="method-not-allowed")
+        raise NotAllowed(f"{shape} takes {', '.join(kinds)}.", code="method-not-allowed", allow=kinds)
     return kind
 
 

@@ -1,14 +1,14 @@
 """The FHIR API as one ASGI application: read the request, run the Exchange, render, send.
 
 It stands in front of FastAPI instead of inside it: every path below the FHIR base has one shape-driven route, and a
-router that matches 20 patterns per request would cost more than the read itself (docs/decisions/0007).
+router that matches 20 patterns per request would cost more than the read itself (docs/decisions/0007-the-fhir-api-in-front-of-fastapi.md).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,12 @@ from fhirserver.access.gate import ANONYMOUS
 from fhirserver.context import Exchange, Kind, Result
 from fhirserver.engine.routes import ROUTES
 from fhirserver.engine.stations import Engine, failed
-from fhirserver.http import binary
+from fhirserver.http import binary, logs
 from fhirserver.http.body import ClientGone, Receive
 from fhirserver.http.cors import Cors
 from fhirserver.http.render import Headers, Renderer, compressed
 from fhirserver.http.request import Answering, RequestReader, answering, header_map, request_id_of
+from fhirserver.http.tracing import SEEN, Seen
 from fhirserver.outcome import Internal, OutcomeError
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ class FhirApp:
     metrics: Metrics
     access_log: AccessLog
     capabilities: Callable[[], bytes]
+    terminology: Callable[[], Awaitable[bytes]]
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         self.metrics.started()
         try:
@@ -58,10 +60,11 @@ class FhirApp:
         finally:
             self.metrics.ended()
 
-    async def _respond(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    async def _respond(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = header_map(scope["headers"])
         request_id = request_id_of(headers)
+        logs.request_id.set(request_id)
         origin = headers.get("origin")
         if scope["method"] == "OPTIONS":
             await self._send(send, 204, [*self.cors.preflight(headers), *SECURITY_HEADERS], b"", request_id)
@@ -92,11 +95,18 @@ class FhirApp:
         )
         if origin is not None:
             out += self.cors.headers(origin)
-        self._observe(scope["method"], exchange, status, time.perf_counter() - started, request_id)
+        scope[SEEN] = seen = _seen(exchange)
+        seconds = time.perf_counter() - started
+        self.metrics.observe(seen.interaction, seen.type, status, seconds)
+        self.access_log.write(
+            scope["method"], seen.route, seen.interaction, seen.type, status, seconds, request_id
+        )
         await self._send(send, status, out, b"" if how.head else body, request_id, length=len(body))
 
     async def _answer(self, exchange: Exchange, how: Answering) -> tuple[int, Headers, bytes]:
         if exchange.bundle is None and exchange.interactions[0].kind is Kind.CAPABILITIES:
+            if dict(exchange.interactions[0].query).get("mode") == "terminology":
+                return self.renderer.raw(200, await self.terminology(), how)
             return self.renderer.raw(200, self.capabilities(), how)
         results = await self.engine.run(exchange)
         if exchange.bundle is None and exchange.interactions[0].type == "Binary":
@@ -109,18 +119,6 @@ class FhirApp:
         result: Result = failed(error)
         return self.renderer.failure(result, how)
 
-    def _observe(
-        self, method: str, exchange: Exchange | None, status: int, seconds: float, request_id: str
-    ) -> None:
-        first = exchange.interactions[0] if exchange is not None and exchange.interactions else None
-        if exchange is not None and exchange.bundle is not None:
-            kind, type = exchange.bundle, ""
-        else:
-            kind = first.kind.value if first is not None else "refused"
-            type = (first.type or "") if first is not None else ""
-        self.metrics.observe(kind, type, status, seconds)
-        self.access_log.write(method, _TEMPLATES.get(kind, ""), kind, type, status, seconds, request_id)
-
     @staticmethod
     async def _send(
         send: Send, status: int, headers: Headers, body: bytes, request_id: str, *, length: int | None = None
@@ -130,6 +128,17 @@ class FhirApp:
             headers.append((b"content-length", b"%d" % (len(body) if length is None else length)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _seen(exchange: Exchange | None) -> Seen:
+    """What metrics, access log and traces say of a request; never more."""
+    if exchange is None:
+        kind, type = "refused", ""
+    elif exchange.bundle is not None:
+        kind, type = exchange.bundle, ""
+    else:
+        kind, type = exchange.interactions[0].kind.value, exchange.interactions[0].type or ""
+    return Seen(_TEMPLATES.get(kind, ""), kind, type)
 
 
 _BINARY = "/fhir/Binary/"

@@ -201,13 +201,6 @@ class Metrics:
         return total
 
 
-def forget(folder: Path) -> None:
-    """Make the folder of the snapshots, empty. For the parent process, before it starts its workers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in (*folder.glob("*.json"), *folder.glob("*.tmp")):
-        path.unlink(missing_ok=True)
-
-
 class _Families(Collector):
     """Turns the numbers into the families that prometheus_client writes out."""
 

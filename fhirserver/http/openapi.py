@@ -22,7 +22,7 @@ _STATUSES: dict[Kind, tuple[int, ...]] = {
     Kind.CAPABILITIES: (200, 406),
     Kind.READ: (200, 304, 404, 410),
     Kind.VREAD: (200, 304, 404, 410),
-    Kind.UPDATE: (200, 201, 409, 412, 413, 415, 422),
+    Kind.UPDATE: (200, 201, 404, 409, 412, 413, 415, 422),
     Kind.PATCH: (200, 404, 409, 410, 412, 413, 415, 422),
     Kind.DELETE: (204, 404, 409, 412),
     Kind.CREATE: (200, 201, 404, 409, 412, 413, 415, 422),

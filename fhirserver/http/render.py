@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Exchange, Kind, Page, Result, Version
 from fhirserver.http.negotiation import Format
-from fhirserver.outcome import Issue, IssueCode, operation_outcome
+from fhirserver.outcome import Issue, IssueCode, NotAllowed, operation_outcome
 from fhirserver.r4.jsontext import dump_json, parse_json
 from fhirserver.r4.xmltext import dump_xml
 
@@ -83,6 +83,9 @@ class Renderer:
             headers.append((b"retry-after", str(result.error.retry_after).encode()))
         if result.error is not None and result.error.challenge is not None:
             headers.append((b"www-authenticate", result.error.challenge.encode()))
+        if isinstance(result.error, NotAllowed):
+            allow = [*result.error.allow, *(("HEAD",) if "GET" in result.error.allow else ())]
+            headers.append((b"allow", ", ".join(dict.fromkeys(allow)).encode()))
         return headers
 
     def _location(self, version: Version) -> str:

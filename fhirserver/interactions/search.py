@@ -27,14 +27,7 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
     if found.plan is not None:
         return Result(200, resource=found.plan)
     used = [pair for pair in pairs if pair[0] not in query.ignored]
-    links = page_links(
-        services.settings.fhir_base,
-        below_base(interaction),
-        used,
-        cursor,
-        previous=found.previous,
-        next=found.next,
-    )
+    links = page_links(services.settings.fhir_base, below_base(interaction), used, cursor, next=found.next)
     issues = (*_ignored(query), *found.issues)
     return Result(200, page=Page("searchset", _entries(found, query, services), found.total, links, issues))
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.operations import break_glass, everything, meta
+from fhirserver.operations import (
+    break_glass,
+    everything,
+    expand,
+    lookup,
+    meta,
+    subsumes,
+    translate,
+    validate_code,
+)
 from fhirserver.outcome import CANONICAL
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 class Operation:
     """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
 
+    `definition`: canonical, where "{type}" stands for the resource type.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
     and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     """
@@ -46,6 +56,10 @@ class Operation:
         """True when the operation may be called at `level` on `type`."""
         return level in self.levels and (not self.types or type is None or type in self.types)
 
+    def defined(self, type: str | None) -> str:
+        """The canonical of its definition for a resource type."""
+        return self.definition.replace("{type}", type or "Resource")
+
 
 def _core(name: str) -> str:
     return f"http://hl7.org/fhir/OperationDefinition/{name}"
@@ -67,7 +81,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             ),
             Operation(
                 "everything",
-                _core("Patient-everything"),
+                _core("{type}-everything"),
                 ("instance",),
                 ("GET", "POST"),
                 everything.handle,
@@ -101,6 +115,51 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 "Remove profiles, tags or security labels",
                 affects_state=True,
                 needs=("ur",),
+            ),
+            Operation(
+                "expand",
+                _core("{type}-expand"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                expand.handle,
+                "The codes of a value set, all or page by page",
+                types=("ValueSet",),
+            ),
+            Operation(
+                "validate-code",
+                _core("{type}-validate-code"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                validate_code.handle,
+                "Whether a code is in a value set or a code system, and its display right",
+                types=("ValueSet", "CodeSystem"),
+            ),
+            Operation(
+                "lookup",
+                _core("{type}-lookup"),
+                ("type",),
+                ("GET", "POST"),
+                lookup.handle,
+                "Display, designations and properties of a code",
+                types=("CodeSystem",),
+            ),
+            Operation(
+                "subsumes",
+                _core("{type}-subsumes"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                subsumes.handle,
+                "How two codes of a code system relate",
+                types=("CodeSystem",),
+            ),
+            Operation(
+                "translate",
+                _core("{type}-translate"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                translate.handle,
+                "Translations of a code by concept maps",
+                types=("ConceptMap",),
             ),
         )
     }

@@ -175,6 +175,21 @@ class Has:
 
 
 @dataclass(frozen=True, slots=True)
+class Coded:
+    """A code of the token parameter `field` is in a value set, or above or below another code (itself included).
+
+    `relation`: in: `value` names the value set; above, below: `value` is a code of `system`. `implied`: the systems
+    that the parameter's binding implies; their codes are indexed without a system.
+    """
+
+    field: str
+    relation: Literal["in", "above", "below"]
+    value: str
+    system: str = ""
+    implied: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Hierarchy:
     """`field` refers to the resource `key` of `type`, or to one below it (`below`) or above it.
 
@@ -190,7 +205,7 @@ class Hierarchy:
 
 Expression: TypeAlias = (
     And | Or | Not | Ids | Updated | Missing | Equals | Only | Starts | Contains | Exact | Dates | Numbers
-    | Composite | Near | Words | Chain | Has | Hierarchy
+    | Composite | Near | Words | Chain | Has | Hierarchy | Coded
 )  # fmt: skip
 _MOST_ALTERNATIVES = 16
 EVERYTHING = And()

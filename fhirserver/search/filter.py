@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
-from fhirserver.outcome import BadRequest, InvalidSearchValue, NotSupported, TooCostly
+from fhirserver.outcome import BadRequest, InvalidSearchValue, TooCostly
 from fhirserver.r4.definitions import SearchParameter
 from fhirserver.search.chain import is_canonical, targets_of
 from fhirserver.search.expression import (
@@ -38,7 +40,7 @@ _TOKEN = re.compile(
 _MOST_TOKENS = 500
 _DEEPEST = 20
 _COMPARED = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
-_TERMINOLOGY = ("ss", "sb", "in", "ni")
+_TERMINOLOGY: Mapping[str, str] = MappingProxyType({"ss": "above", "sb": "below", "in": "in", "ni": "not-in"})
 _OPERATORS = (*_COMPARED, "co", "sw", "ew", "pr", "po", "re", *_TERMINOLOGY)
 _MOST_TARGETS = 30
 
@@ -237,10 +239,9 @@ def _compare(scope: Scope, type: str | None, parameter: SearchParameter, node: _
             raise InvalidSearchValue("pr takes true or false.", code="search-value-missing")
         return condition(scope, type, parameter, "missing", "false" if node.text == "true" else "true")
     if operator in _TERMINOLOGY:
-        raise NotSupported(
-            f"The operator {operator} needs terminology, which this server has not loaded yet.",
-            code="terminology-not-loaded",
-        )
+        if parameter.type != "token":
+            raise _no_operator(parameter)
+        return condition(scope, type, parameter, _TERMINOLOGY[operator], text)
     if operator == "ne" and parameter.type not in ("date", "number", "quantity"):
         return Not(_compare(scope, type, parameter, _Compare(node.path, "eq", node.text, node.quoted)))
     if parameter.type in ("date", "number", "quantity"):

@@ -5,14 +5,16 @@ Source: hl7.org/fhir/R4/search.html#modifiers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Literal
 
 from fhirserver.outcome import BadRequest, InvalidSearchValue, NotSupported
 from fhirserver.r4.definitions import SearchParameter
 from fhirserver.search.expression import (
     And,
+    Coded,
     Composite,
     Contains,
     Dates,
@@ -36,7 +38,7 @@ from fhirserver.search.scope import Scope
 from fhirserver.search.types import composite, date, number, quantity, reference, special, string, token, uri
 from fhirserver.search.types.escapes import unescape
 
-TERMINOLOGY = ("in", "not-in", "above", "below")
+_NEGATIONS: Mapping[str, str] = MappingProxyType({"not": "", "not-in": "in"})
 _BOOLEAN = {"true": True, "false": False}
 _HIERARCHY = ("partof", "part-of", "parent")
 
@@ -57,8 +59,9 @@ def condition(
             raise _unknown_modifier(parameter)
         found = either(tuple(_SPECIAL[code](scope, value) for value in values))
         return Not(found) if modifier == "not" else found
-    if modifier == "not" and parameter.type == "token":
-        return Not(either(tuple(leaf(scope, type, parameter, "", value) for value in values)))
+    if modifier in _NEGATIONS and parameter.type == "token":
+        inner = _NEGATIONS[modifier]
+        return Not(either(tuple(leaf(scope, type, parameter, inner, value) for value in values)))
     return either(tuple(leaf(scope, type, parameter, modifier, value) for value in values))
 
 
@@ -111,13 +114,21 @@ def _token(scope: Scope, parameter: SearchParameter, modifier: str, text: str, f
             return Starts(f"{field}~text", string.parse(text).folded)
         case "of-type":
             return Equals(f"{field}~type", (token.parse_of_type(text).key,))
-    if modifier in TERMINOLOGY:
-        raise NotSupported(
-            f"The modifier :{modifier} on a token needs terminology (value sets and code hierarchies), which "
-            "this server has not loaded yet. List the codes instead, separated by commas.",
-            code="terminology-not-loaded",
-        )
+        case "in":
+            return Coded(field, "in", unescape(text), implied=parameter.systems)
+        case "above" | "below":
+            return _subsumed(parameter, modifier, text, field)
     raise _unknown_modifier(parameter)
+
+
+def _subsumed(
+    parameter: SearchParameter, modifier: Literal["above", "below"], text: str, field: str
+) -> Expression:
+    value = token.parse(text, parameter.systems)
+    systems = {value.system} if value.system else parameter.systems
+    if not value.code or len(systems) != 1:
+        raise InvalidSearchValue(f":{modifier} on a token takes system|code.", code="search-value-token")
+    return Coded(field, modifier, value.code, next(iter(systems)), parameter.systems)
 
 
 def _reference(scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str) -> Expression:

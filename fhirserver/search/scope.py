@@ -39,6 +39,7 @@ class Scope:
                 "The search parameter is not ready: stored resources are not indexed for it yet. "
                 "An operator runs `fhirserver reindex`.",
                 code="parameter-not-ready",
+                retry_after=60,
             )
         return parameter
 

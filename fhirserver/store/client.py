@@ -31,7 +31,7 @@ from pymongo.errors import (
 )
 
 from fhirserver.outcome import Conflict, Internal, OutcomeError, TooCostly, TooLarge, Unavailable
-from fhirserver.store.pool import PoolEvents
+from fhirserver.store.pool import PoolEvents, PrimaryEvents
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
@@ -86,19 +86,24 @@ def connect(
     pool: int = 64,
     selection_ms: int = SELECTION_MS,
     on_pool: Callable[[str], None] | None = None,
+    on_state: Callable[[str], None] | None = None,
 ) -> Client:
     """A client for `uri` with the guarantees that the store rests on, whatever the URI asks for.
 
-    `on_pool`: told what happens to connections (see store/pool.py). Nothing is sent yet. Raises CannotStart
-    for a URI that cannot be used.
+    `on_pool`, `on_state`: told what happens to connections and to the primary (see store/pool.py). Nothing is
+    sent yet. Raises CannotStart for a URI that cannot be used.
     """
+    listeners = [
+        *((PoolEvents(on_pool),) if on_pool is not None else ()),
+        *((PrimaryEvents(on_state),) if on_state is not None else ()),
+    ]
     try:
         return AsyncMongoClient(
             uri,
             serverSelectionTimeoutMS=selection_ms,
             connectTimeoutMS=selection_ms,
             maxPoolSize=pool,
-            event_listeners=[PoolEvents(on_pool)] if on_pool is not None else [],
+            event_listeners=listeners,
             **_GUARANTEES,
         )
     except (InvalidURI, ConfigurationError, ValueError) as error:

@@ -25,7 +25,7 @@ from fhirserver.store.client import LARGEST_DOCUMENT, Document, too_large
 HISTORY = "history"
 MILLISECOND = 1000  # in microseconds, the unit of all times here
 SEARCH_FIELDS = ("ix", "x", "cx", "geo")  # only current versions carry them
-VERSION_FIELDS = {"v": 1, "ts": 1, "raw": 1, "m": 1}
+VERSION_FIELDS = {"v": 1, "ts": 1, "raw": 1, "m": 1, "again": 1}
 WITHOUT_SEARCH = dict.fromkeys(SEARCH_FIELDS, 0)
 
 _ROOM = 16 * 2**10  # what the history form and later stamps may add to a document
@@ -89,7 +89,7 @@ def is_type(type: str) -> bool:
 def check_id(id: str) -> None:
     """Raises BadRequest for an id that R4 does not allow."""
     if not is_id(id):
-        raise BadRequest("An id has 1 to 64 characters out of A-Z a-z 0-9 - and '.'.", code="invalid-id")
+        raise BadRequest("An id has 1 to 64 characters out of A-Z a-z 0-9 - and '.'.", code="id-malformed")
 
 
 def key_of(tenant: str, type: str, id: str) -> str:
@@ -129,6 +129,8 @@ def prepare(
         if len(raw) > LARGEST_DOCUMENT - _ROOM:
             raise too_large(len(raw))
         document["raw"] = raw
+        if before is not None and "raw" not in before:
+            document["again"] = True  # created anew after a deletion
         indexed = indexer.index(type, stamped)
         document["ix"] = indexed.ix
         if indexed.x:
@@ -162,4 +164,6 @@ def superseded(document: Document, type: str) -> Document:
 
 def version_of(document: Mapping[str, Any], type: str, id: str) -> Version:
     """The version that a stored document (current or superseded) holds."""
-    return Version(type, id, document["v"], document["ts"], document.get("raw"), document.get("m", "PUT"))
+    vid, raw = document["v"], document.get("raw")
+    created = raw is not None and (vid == 1 or "again" in document)
+    return Version(type, id, vid, document["ts"], raw, document.get("m", "PUT"), created)

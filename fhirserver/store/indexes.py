@@ -22,6 +22,8 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import HISTORY, is_type
 
 LOCKS = "locks"
+CONCEPTS = "terminology_concepts"
+SYSTEMS = "terminology_systems"
 LOCK_SECONDS = 3600
 _log = logging.getLogger(__name__)
 _CONFLICTING = (85, 86)  # an index of that name or key with other options
@@ -49,6 +51,14 @@ _HISTORY_PLAN = (
     Index("type", (("t", 1), ("type", 1), ("ts", -1), ("k", -1), ("v", -1))),
     Index("system", (("t", 1), ("ts", -1), ("k", -1), ("v", -1))),
 )
+_CONCEPT_PLAN = (
+    Index("order", (("s", 1), ("n", 1))),
+    Index("words", (("s", 1), ("w", 1))),
+    Index("above", (("s", 1), ("a", 1))),
+    Index("parents", (("s", 1), ("p", 1))),
+    Index("properties", (("s", 1), ("f", 1))),
+)
+_SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
 _END = Index(
     "end", (("end", 1),), {"expireAfterSeconds": 0}
@@ -105,6 +115,10 @@ def plan(collection: str) -> tuple[Index, ...]:
         return _HISTORY_PLAN
     if collection == LOCKS:
         return _LOCK_PLAN
+    if collection == CONCEPTS:
+        return _CONCEPT_PLAN
+    if collection == SYSTEMS:
+        return _SYSTEM_PLAN
     if collection in OAUTH:
         return OAUTH[collection]
     return (SEARCH, TIME, *HOT.get(collection, ()))
@@ -132,13 +146,13 @@ class Collections:
             return sorted(filter(is_type, await self._database.list_collection_names()))
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks, the authorization server's and every type collection."""
-        await self.ensure([HISTORY, LOCKS, *OAUTH, *await self.types()])
+        """Bring what exists to the plan: what is no type of resources, and every type collection."""
+        await self.ensure([HISTORY, LOCKS, CONCEPTS, SYSTEMS, *OAUTH, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in [HISTORY, LOCKS, *OAUTH, *await self.types()]:
+        for name in [HISTORY, LOCKS, CONCEPTS, SYSTEMS, *OAUTH, *await self.types()]:
             with translated():
                 have = await self._database[name].index_information()
             found += [

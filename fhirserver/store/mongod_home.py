@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import select
 import shutil
 import signal
@@ -15,7 +16,10 @@ from pathlib import Path
 
 from fhirserver.store.client import CannotStart
 
-_LONGEST_SOCKET_PATH = 100  # bytes; Linux allows 107, MongoDB appends nothing, the rest is for safety
+# At most 100 bytes: Linux allows 107. Plain letters only: the driver takes member names of a replica set for host
+# names, which it writes in lower case and splits at a colon, and so would never find /home/Ana/data/mongo.sock.
+_SOCKET_PATH = re.compile(rb"[a-z0-9/._-]{1,100}")
+_ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  - the folder made there is private
 _LARGEST_LOG = 16 * 2**20
 _LOOKS, _LOOK_SECONDS = 10, 0.03
 _NO_PROGRAM = (
@@ -105,20 +109,22 @@ class Home:
             self._lock = None
 
     def socket(self) -> Path:
-        """Where mongod listens: in the folder, or in a short private one where its path is too long."""
+        """Where mongod listens: in the folder, or in a private one elsewhere where its path cannot be a socket's."""
         socket = self.folder / "mongo.sock"
-        if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH:
+        if _fits(socket):
             return socket
         note = self.folder / "socket"
         if note.exists() and _is_private(known := Path(note.read_text().strip()).parent):
             return known / "mongo.sock"
-        socket = Path(tempfile.mkdtemp(prefix="fhir-")) / "mongo.sock"
-        if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
-            raise CannotStart(
-                "No path is short enough for mongod's socket; give a shorter --data-dir or TMPDIR."
-            )
-        note.write_text(f"{socket}\n")
-        return socket
+        for base in (tempfile.gettempdir(), *_ELSEWHERE):
+            if _fits(Path(base, "fhir-12345678", socket.name)) and os.access(base, os.W_OK):
+                socket = Path(tempfile.mkdtemp(prefix="fhir-", dir=base)) / socket.name
+                note.write_text(f"{socket}\n")
+                return socket
+        raise CannotStart(
+            "mongod's socket finds no place: give a --data-dir (or TMPDIR) of at most 80 characters, "
+            "lower-case letters, digits, '.', '_' and '-' only."
+        )
 
     def remember(self, pid: int) -> None:
         """Write down which process is our mongod."""
@@ -174,6 +180,10 @@ def _lock(file: int) -> None:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         time.sleep(_LOOK_SECONDS)
     return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _fits(socket: Path) -> bool:
+    return _SOCKET_PATH.fullmatch(os.fsencode(socket)) is not None
 
 
 def _is_private(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What happens to the driver's connections, told to whoever counts it."""
+"""What happens to the driver's connections and to its primary, told to whoever counts it."""
 
 from __future__ import annotations
 
@@ -50,3 +50,24 @@ class PoolEvents(monitoring.ConnectionPoolListener):
 
     def pool_closed(self, event: monitoring.PoolClosedEvent) -> None:
         """Not counted."""
+
+
+class PrimaryEvents(monitoring.TopologyListener):
+    """Calls `on_state` with starting, then up or down as a primary is there or not. Must not raise or wait."""
+
+    def __init__(self, on_state: Callable[[str], None]) -> None:
+        self._on_state = on_state
+
+    def opened(self, event: monitoring.TopologyOpenedEvent) -> None:
+        """The driver begins to look for a primary."""
+        self._on_state("starting")
+
+    def description_changed(self, event: monitoring.TopologyDescriptionChangedEvent) -> None:
+        """The driver knows more of the servers than before."""
+        if event.new_description.has_writable_server():
+            self._on_state("up")
+        elif event.previous_description.has_writable_server():
+            self._on_state("down")
+
+    def closed(self, event: monitoring.TopologyClosedEvent) -> None:
+        """The driver was told to stop: nothing is known any more."""

@@ -16,7 +16,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhirserver.context import Permission
 from fhirserver.outcome import TooCostly
-from fhirserver.search.expression import And, Chain, Equals, Expression, Has, Hierarchy, Not, Or
+from fhirserver.search.expression import And, Chain, Coded, Equals, Expression, Has, Hierarchy, Not, Or
+from fhirserver.search.terms import Terms
 from fhirserver.store.client import Document, translated
 from fhirserver.store.compile import (
     NOWHERE,
@@ -63,12 +64,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Resolver:
-    """Makes plans for one search of one caller. `max_ms`: for each query of a step."""
+    """Makes plans for one search of one caller. `max_ms`: for each query of a step. `terms`: of value sets and codes."""
 
     database: AsyncDatabase[Document]
     tenant: str
     permission: Permission
     max_ms: int
+    terms: Terms
     session: AsyncClientSession | None = None
     _names: int = 0
 
@@ -96,7 +98,13 @@ class Resolver:
         if restriction is None:
             return []
         unrestricted = Resolver(
-            self.database, self.tenant, _system(self.permission), self.max_ms, self.session, self._names
+            self.database,
+            self.tenant,
+            _system(self.permission),
+            self.max_ms,
+            self.terms,
+            self.session,
+            self._names,
         )
         wanted = await unrestricted._resolved(type, restriction, lookups)
         self._names = unrestricted._names
@@ -121,7 +129,19 @@ class Resolver:
                 return await self._has(expression, lookups)
             case Hierarchy():
                 return await self._hierarchy(expression)
+            case Coded():
+                return await self._coded(expression)
         return expression
+
+    async def _coded(self, coded: Coded) -> Compilable:
+        """The tokens of the codes that are meant."""
+        if coded.relation == "in":
+            codes = await self.terms.members(coded.value)
+        else:
+            related = self.terms.below if coded.relation == "below" else self.terms.above
+            codes = [(coded.system, code) for code in await related(coded.system, coded.value)]
+        tokens = tuple(f"|{c}" if system in coded.implied else f"{system}|{c}" for system, c in codes)
+        return Equals(coded.field, tokens) if tokens else Or()
 
     async def _chain(self, chain: Chain, lookups: list[Stage]) -> Compilable:
         plan = await self.plan(chain.type, chain.item)

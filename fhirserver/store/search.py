@@ -21,6 +21,7 @@ from fhirserver.search.expression import And, Dates, Expression, Missing, Or, bo
 from fhirserver.search.include import Include, Path
 from fhirserver.search.modifiers import field_of
 from fhirserver.search.query import SearchQuery
+from fhirserver.search.terms import Terms
 from fhirserver.search.types.ranges import Bound
 from fhirserver.settings import Limits
 from fhirserver.store import contained, explain
@@ -35,7 +36,7 @@ from fhirserver.store.resolve import Plan, Resolver
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """One page. `total`: None where not asked for or not known. `next`, `previous`: cursors.
+    """One page. `total`: None where not asked for or not known. `next`: cursor.
 
     `plan`: of _explain.
     """
@@ -44,13 +45,15 @@ class FoundPage:
     included: list[Version]
     total: int | None = None
     next: str | None = None
-    previous: str | None = None
     issues: tuple[Issue, ...] = ()
     plan: JsonObject | None = None
 
 
 class Searcher:
-    """Searches the resources of one tenant. `key`: secret that signs cursors. `clock`: seconds since 1970."""
+    """Searches the resources of one tenant.
+
+    `key`: secret that signs cursors. `terms`: of value sets and codes. `clock`: seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Searcher:
         key: bytes,
         limits: Limits,
         tenant: str,
+        terms: Terms,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -66,6 +70,7 @@ class Searcher:
         self._definitions = definitions
         self._limits = limits
         self._tenant = tenant
+        self._terms = terms
         self._cursors = Cursors(key)
         self._clock = clock
 
@@ -104,7 +109,9 @@ class Searcher:
 
     def resolver(self, permission: Permission, session: AsyncClientSession | None) -> Resolver:
         """What makes plans for this caller."""
-        return Resolver(self._database, self._tenant, permission, self._limits.search_ms, session)
+        return Resolver(
+            self._database, self._tenant, permission, self._limits.search_ms, self._terms, session
+        )
 
     def version(self, type: str, document: Document) -> Version:
         """The version in a stored document."""

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.kit.builders import SYSTEM, a_patient, an_observation, identified
 from tests.kit.client import JSON, Fhir, assert_outcome, entry, unique
@@ -18,6 +19,7 @@ def statuses(response: httpx.Response) -> list[str]:
     return [e["response"]["status"][:3] for e in response.json()["entry"]]
 
 
+@pytest.mark.verifies("http-transaction-3")
 def test_a_transaction_resolves_references_between_its_entries(fhir: Fhir) -> None:
     response = fhir.bundle(
         "transaction",
@@ -46,6 +48,7 @@ def test_links_in_narrative_are_rewritten(fhir: Fhir) -> None:
     assert f'href="{patient}"' in fhir.get(f"/{observation}").json()["text"]["div"]
 
 
+@pytest.mark.verifies("http-transaction-1")
 def test_a_transaction_with_one_invalid_entry_does_nothing(fhir: Fhir) -> None:
     value = unique()
     response = fhir.bundle(
@@ -60,6 +63,7 @@ def test_a_transaction_with_one_invalid_entry_does_nothing(fhir: Fhir) -> None:
     assert fhir.ids(f"/Patient?identifier={SYSTEM}|{value}") == []
 
 
+@pytest.mark.verifies("http-transaction-1")
 def test_a_transaction_that_fails_in_the_database_is_rolled_back(fhir: Fhir) -> None:
     value = unique()
     patient = fhir.made(a_patient())
@@ -73,6 +77,7 @@ def test_a_transaction_that_fails_in_the_database_is_rolled_back(fhir: Fhir) -> 
     assert fhir.get(f"/Patient/{patient['id']}").json()["meta"]["versionId"] == "1"
 
 
+@pytest.mark.verifies("http-transaction-2", "http-transaction-6")
 def test_entries_run_in_the_order_of_the_specification(fhir: Fhir) -> None:
     id = unique("order")
     fhir.update(a_patient(id=id))
@@ -89,6 +94,7 @@ def test_entries_run_in_the_order_of_the_specification(fhir: Fhir) -> None:
     assert [e["resource"]["id"] for e in found["entry"]] == [f"{id}-new"]
 
 
+@pytest.mark.verifies("http-batch-1")
 def test_a_batch_runs_each_entry_on_its_own(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
     response = fhir.bundle(
@@ -115,6 +121,7 @@ def test_a_batch_runs_each_entry_on_its_own(fhir: Fhir) -> None:
     assert fhir.get(f"/Patient/{id}").json()["active"] is True
 
 
+@pytest.mark.verifies("http-transaction-4")
 def test_conditional_entries_and_references_are_resolved(fhir: Fhir) -> None:
     value = unique()
     known = fhir.made(identified(value))
@@ -129,6 +136,7 @@ def test_conditional_entries_and_references_are_resolved(fhir: Fhir) -> None:
     assert len(fhir.ids(f"/Observation?subject=Patient/{known['id']}")) == 2
 
 
+@pytest.mark.verifies("http-transaction-4")
 def test_a_conditional_reference_without_a_match_refuses_the_whole(fhir: Fhir) -> None:
     response = fhir.bundle(
         "transaction", entry("POST", "Observation", an_observation(f"Patient?identifier={SYSTEM}|{unique()}"))
@@ -136,6 +144,7 @@ def test_a_conditional_reference_without_a_match_refuses_the_whole(fhir: Fhir) -
     assert_outcome(response, 412, "conflict", "reference-no-match", "Bundle.entry[0]")
 
 
+@pytest.mark.verifies("http-transaction-5")
 def test_two_changes_of_one_resource_are_refused(fhir: Fhir) -> None:
     patient = fhir.made(a_patient())
     url = f"Patient/{patient['id']}"

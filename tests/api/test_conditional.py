@@ -11,6 +11,7 @@ from tests.kit.builders import SYSTEM, a_patient, identified
 from tests.kit.client import Fhir, assert_outcome, unique
 
 
+@pytest.mark.verifies("http-create-3")
 def test_conditional_create_creates_once(fhir: Fhir) -> None:
     value = unique()
     first = fhir.create(identified(value), if_none_exist=f"identifier={SYSTEM}|{value}")
@@ -37,6 +38,7 @@ def test_conditional_create_with_an_unknown_parameter_is_refused(fhir: Fhir) -> 
     assert_outcome(response, 400, "not-supported", "parameter-unknown")
 
 
+@pytest.mark.verifies("http-create-4")
 def test_a_hundred_parallel_conditional_creates_of_one_identifier_make_one_resource(fhir: Fhir) -> None:
     value = unique("race")
     body = identified(value)
@@ -51,6 +53,7 @@ def test_a_hundred_parallel_conditional_creates_of_one_identifier_make_one_resou
     assert len(fhir.ids(f"/Patient?identifier={SYSTEM}|{value}")) == 1
 
 
+@pytest.mark.verifies("http-update-4")
 def test_conditional_update_creates_updates_and_refuses_ambiguity(fhir: Fhir) -> None:
     value = unique()
     url = f"/Patient?identifier={SYSTEM}|{value}"
@@ -84,6 +87,7 @@ def test_conditional_update_without_criteria_is_refused(fhir: Fhir) -> None:
     assert_outcome(response, 400, "invalid", "criteria-missing")
 
 
+@pytest.mark.verifies("http-delete-3")
 def test_conditional_delete_takes_one_match_only(fhir: Fhir) -> None:
     value = unique()
     url = f"/Patient?identifier={SYSTEM}|{value}"
@@ -97,6 +101,7 @@ def test_conditional_delete_takes_one_match_only(fhir: Fhir) -> None:
     assert_outcome(fhir.delete("/Patient"), 400, "invalid", "criteria-missing")
 
 
+@pytest.mark.verifies("http-patch-3")
 def test_conditional_patch_needs_exactly_one_match(fhir: Fhir) -> None:
     value = unique()
     url = f"/Patient?identifier={SYSTEM}|{value}"

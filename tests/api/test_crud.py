@@ -8,6 +8,7 @@ from tests.kit.builders import a_patient
 from tests.kit.client import Fhir, assert_outcome, unique
 
 
+@pytest.mark.verifies("http-create-1")
 def test_create_answers_the_stored_resource_and_where_it_is(fhir: Fhir) -> None:
     response = fhir.create(
         a_patient(id="mine", meta={"versionId": "7", "lastUpdated": "2001-01-01T00:00:00Z"})
@@ -25,6 +26,7 @@ def test_create_answers_the_stored_resource_and_where_it_is(fhir: Fhir) -> None:
     assert response.headers["last-modified"].endswith("GMT")
 
 
+@pytest.mark.verifies("http-read-1")
 def test_read_answers_what_create_stored_byte_for_byte(fhir: Fhir) -> None:
     created = fhir.create(a_patient())
     read = fhir.get(f"/Patient/{created.json()['id']}")
@@ -32,6 +34,7 @@ def test_read_answers_what_create_stored_byte_for_byte(fhir: Fhir) -> None:
     assert read.headers["etag"] == created.headers["etag"]
 
 
+@pytest.mark.verifies("http-read-4")
 def test_head_answers_the_headers_of_a_read(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
     read, head = fhir.get(f"/Patient/{id}"), fhir.head(f"/Patient/{id}")
@@ -40,6 +43,7 @@ def test_head_answers_the_headers_of_a_read(fhir: Fhir) -> None:
     assert head.headers["content-length"] == read.headers["content-length"]
 
 
+@pytest.mark.verifies("http-read-2")
 def test_read_of_an_unknown_id_is_not_found(fhir: Fhir) -> None:
     assert_outcome(fhir.get("/Patient/nobody"), 404, "not-found", "resource-unknown")
 
@@ -54,6 +58,7 @@ def test_unknown_types_are_not_found(fhir: Fhir) -> None:
     assert_outcome(fhir.get("/patient/1"), 404, "not-found", "type-unknown")
 
 
+@pytest.mark.verifies("http-read-3")
 def test_conditional_read_answers_not_modified(fhir: Fhir) -> None:
     created = fhir.create(a_patient())
     url = f"/Patient/{created.json()['id']}"
@@ -63,6 +68,7 @@ def test_conditional_read_answers_not_modified(fhir: Fhir) -> None:
     assert fhir.get(url, headers={"if-modified-since": "Mon, 01 Jan 2001 00:00:00 GMT"}).status_code == 200
 
 
+@pytest.mark.verifies("http-vread-1", "http-update-1")
 def test_update_makes_the_next_version_and_keeps_the_first(fhir: Fhir) -> None:
     first = fhir.made(a_patient())
     response = fhir.update(first | {"active": True})
@@ -75,6 +81,7 @@ def test_update_makes_the_next_version_and_keeps_the_first(fhir: Fhir) -> None:
     assert_outcome(fhir.get(f"/Patient/{first['id']}/_history/3"), 404, "not-found", "resource-unknown")
 
 
+@pytest.mark.verifies("http-update-2")
 def test_update_as_create_uses_the_callers_id(fhir: Fhir) -> None:
     id = unique("own")
     response = fhir.update(a_patient(id=id))
@@ -83,6 +90,7 @@ def test_update_as_create_uses_the_callers_id(fhir: Fhir) -> None:
     assert fhir.get(f"/Patient/{id}").json()["id"] == id
 
 
+@pytest.mark.verifies("http-update-1")
 def test_update_refuses_an_id_that_differs_from_the_url(fhir: Fhir) -> None:
     response = fhir.put(
         "/Patient/one", json=a_patient(id="two"), headers={"content-type": "application/fhir+json"}
@@ -92,6 +100,7 @@ def test_update_refuses_an_id_that_differs_from_the_url(fhir: Fhir) -> None:
     assert_outcome(response, 400, "invalid", "id-mismatch", "Patient.id")
 
 
+@pytest.mark.verifies("http-update-3")
 def test_a_stale_if_match_is_refused_and_nothing_is_lost(fhir: Fhir) -> None:
     first = fhir.made(a_patient())
     assert fhir.update(first | {"active": True}, if_match='W/"1"').status_code == 200
@@ -100,6 +109,7 @@ def test_a_stale_if_match_is_refused_and_nothing_is_lost(fhir: Fhir) -> None:
     assert_outcome(fhir.update(a_patient(id=unique()), if_match='W/"1"'), 412, "conflict", "version-mismatch")
 
 
+@pytest.mark.verifies("http-read-2")
 def test_read_answers_gone_after_delete_and_history_stays(fhir: Fhir) -> None:
     patient = fhir.made(a_patient())
     url = f"/Patient/{patient['id']}"
@@ -113,6 +123,7 @@ def test_read_answers_gone_after_delete_and_history_stays(fhir: Fhir) -> None:
     assert [e["request"]["method"] for e in fhir.get(f"{url}/_history").json()["entry"]] == ["DELETE", "POST"]
 
 
+@pytest.mark.verifies("http-delete-2")
 def test_delete_of_an_unknown_id_succeeds_and_leaves_nothing(fhir: Fhir) -> None:
     assert fhir.delete("/Patient/never-was").status_code == 204
     assert_outcome(fhir.get("/Patient/never-was"), 404, "not-found", "resource-unknown")
@@ -127,6 +138,7 @@ def test_a_deleted_resource_comes_back_by_update(fhir: Fhir) -> None:
     assert fhir.get(f"/Patient/{patient['id']}").status_code == 200
 
 
+@pytest.mark.verifies("http-create-2")
 def test_an_invalid_resource_is_refused_with_every_problem_named(fhir: Fhir) -> None:
     response = fhir.create({"resourceType": "Patient", "active": "true", "gender": "robot", "nmae": []})
     assert response.status_code == 422
@@ -140,6 +152,7 @@ def test_the_body_must_be_of_the_type_in_the_url(fhir: Fhir) -> None:
     assert_outcome(response, 400, "invalid", "type-mismatch")
 
 
+@pytest.mark.verifies("json-3")
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -159,6 +172,7 @@ def test_broken_json_is_refused(fhir: Fhir, body: bytes, code: str) -> None:
     assert response.json()["issue"][0]["details"]["coding"][0]["code"] == code
 
 
+@pytest.mark.verifies("http-prefer-1")
 def test_prefer_decides_what_a_write_answers(fhir: Fhir) -> None:
     minimal = fhir.create(a_patient(), prefer="return=minimal")
     assert (minimal.status_code, minimal.content) == (201, b"")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.kit.builders import a_patient
 from tests.kit.client import Fhir, assert_outcome
 
@@ -21,6 +23,7 @@ def versions(fhir: Fhir, url: str) -> list[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.verifies("http-history-1")
 def test_instance_history_is_newest_first_and_complete_over_pages(fhir: Fhir) -> None:
     patient = fhir.made(a_patient())
     id = patient["id"]
@@ -35,6 +38,7 @@ def test_instance_history_is_newest_first_and_complete_over_pages(fhir: Fhir) ->
     assert deleted["response"]["status"].startswith("204")
 
 
+@pytest.mark.verifies("http-history-1")
 def test_type_and_system_history_hold_every_change_in_order(fhir: Fhir) -> None:
     first = fhir.made({"resourceType": "Basic", "code": {"text": "one"}})
     since = first["meta"]["lastUpdated"]
@@ -53,6 +57,7 @@ def test_type_and_system_history_hold_every_change_in_order(fhir: Fhir) -> None:
     assert [v for v in versions(fhir, f"/_history?_since={since}&_count=3") if v[0] in mine] == expected
 
 
+@pytest.mark.verifies("http-history-2")
 def test_at_shows_what_was_current_then(fhir: Fhir) -> None:
     first = fhir.made({"resourceType": "Basic", "code": {"text": "one"}})
     second = fhir.update(first | {"code": {"text": "two"}}).json()
@@ -65,6 +70,17 @@ def test_history_refuses_what_it_does_not_know(fhir: Fhir) -> None:
     assert_outcome(fhir.get("/Patient/never/_history"), 404, "not-found", "resource-unknown")
     assert_outcome(fhir.get("/Patient/_history?_sort=x"), 400, "not-supported", "parameter-unknown")
     assert fhir.get("/Patient/_history?_sort=x", headers={"prefer": "handling=lenient"}).status_code == 200
-    assert_outcome(fhir.get("/Patient/_history?_count=x"), 400, "invalid", "count-invalid")
+    assert_outcome(fhir.get("/Patient/_history?_count=x"), 400, "invalid", "parameter-value")
     assert fhir.get("/Patient/_history?_since=yesterday").status_code == 400
     assert fhir.get("/Patient/_history?_cursor=forged").status_code == 400
+
+
+@pytest.mark.verifies("http-history-3")
+def test_history_tells_creations_from_updates(fhir: Fhir) -> None:
+    id = fhir.made(a_patient())["id"]
+    fhir.update(a_patient(id=id, active=True))
+    fhir.delete(f"/Patient/{id}")
+    fhir.update(a_patient(id=id))
+    entries = fhir.get(f"/Patient/{id}/_history").json()["entry"]
+    told = [(e["request"]["method"], e["response"]["status"]) for e in entries]
+    assert told == [("PUT", "201"), ("DELETE", "204"), ("PUT", "200"), ("POST", "201")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.kit.builders import SYSTEM, a_patient, an_observation
 from tests.kit.client import Fhir, assert_outcome, unique
 
@@ -42,6 +44,7 @@ def all_of(fhir: Fhir, url: str) -> list[str]:
     return found
 
 
+@pytest.mark.verifies("operation-everything-1")
 def test_everything_holds_the_record_and_what_it_refers_to(fhir: Fhir) -> None:
     reference, record = a_record(fhir)
     assert set(all_of(fhir, f"/{reference}/$everything")) == record
@@ -55,6 +58,7 @@ def test_everything_in_small_pages_is_complete(fhir: Fhir) -> None:
     assert len(members) == len(set(members))
 
 
+@pytest.mark.verifies("operation-everything-1")
 def test_everything_can_be_narrowed(fhir: Fhir) -> None:
     reference, _ = a_record(fhir)
     kinds = {f.split("/")[0] for f in all_of(fhir, f"/{reference}/$everything?_type=Observation,Patient")}
@@ -78,6 +82,7 @@ def test_everything_refuses_the_unknown(fhir: Fhir) -> None:
     assert_outcome(fhir.get(f"/{reference}/$everything?x=1"), 400, "not-supported", "parameter-unknown")
 
 
+@pytest.mark.verifies("http-search-2")
 def test_compartment_search_finds_only_what_belongs(fhir: Fhir) -> None:
     reference, record = a_record(fhir)
     observations = {r for r in record if r.startswith("Observation/")}
@@ -92,6 +97,7 @@ def labels(**sets: Any) -> dict[str, Any]:
     return {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": sets}]}
 
 
+@pytest.mark.verifies("operation-meta-1")
 def test_meta_is_read_added_and_removed(fhir: Fhir) -> None:
     tag = {"system": SYSTEM, "code": unique("tag")}
     url = f"/Patient/{fhir.made(a_patient())['id']}"
@@ -114,6 +120,7 @@ def test_meta_refuses_nonsense(fhir: Fhir) -> None:
     assert_outcome(fhir.get("/Patient/nobody/$meta"), 404, "not-found", "resource-unknown")
 
 
+@pytest.mark.verifies("http-capabilities-1")
 def test_metadata_declares_what_is_there(fhir: Fhir) -> None:
     statement = fhir.get("/metadata").json()
     assert statement["resourceType"] == "CapabilityStatement"

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.kit.builders import a_patient
 from tests.kit.client import Fhir, assert_outcome
@@ -23,6 +24,7 @@ def fhirpath_patch(kind: str, path: str, **values: Any) -> dict[str, Any]:
     return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
 
 
+@pytest.mark.verifies("http-patch-1")
 def test_json_patch_makes_the_next_version(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
     patch = [
@@ -35,6 +37,7 @@ def test_json_patch_makes_the_next_version(fhir: Fhir) -> None:
     assert response.json()["meta"]["versionId"] == "2"
 
 
+@pytest.mark.verifies("http-patch-2")
 def test_fhirpath_patch_makes_the_next_version(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
     response = fhir.patch(
@@ -46,6 +49,7 @@ def test_fhirpath_patch_makes_the_next_version(fhir: Fhir) -> None:
     assert response.json()["birthDate"] == "1980-05-01"
 
 
+@pytest.mark.verifies("http-patch-1")
 def test_a_patch_that_does_not_apply_changes_nothing(fhir: Fhir) -> None:
     id = fhir.made(a_patient())["id"]
     patch = [

@@ -21,6 +21,8 @@ from fhirserver.store.client import connect
 from fhirserver.store.documents import prepare
 from fhirserver.store.indexes import Collections
 from fhirserver.store.search import FoundPage, Searcher
+from fhirserver.terminology import Terminology
+from fhirserver.terminology.questions import Questions
 
 BASE = "https://clinic.example/fhir"
 TENANT = "default"
@@ -92,7 +94,8 @@ class Corpus:
         self.run(self.database[type].replace_one({"_id": key}, tomb))
 
     def searcher(self, **options: Any) -> Searcher:
-        return Searcher(self.database, definitions(), b"k" * 32, self.limits, TENANT, **options)
+        terms = Questions(Terminology.of_shipped(), BASE, self.limits.expansion)
+        return Searcher(self.database, definitions(), b"k" * 32, self.limits, TENANT, terms, **options)
 
     def query(self, url: str, **options: Any) -> SearchQuery:
         path, _, text = url.partition("?")

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.conftest import fhir, server
 from tests.kit.client import Fhir
 from tests.kit.issuer import Issuer
+from tests.kit.mongo import database_name, mongodb_uri
 from tests.kit.server import Server
 from tests.kit.tokens import Callers
 from tests.security import clinic
+
+__all__ = ["database_name", "fhir", "mongodb_uri", "server"]
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,8 @@ def system(callers: Callers) -> Fhir:
 def app(callers: Callers) -> Fhir:
     """An app that p1 has launched with all scopes that a patient can give."""
     return callers.client("ana", "patient/*.cruds", patient="p1")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fhirserver.r4 import distil
 
-STEPS = ("elements", "valuesets", "searchparams")
+STEPS = ("elements", "valuesets", "terminology", "searchparams")
 
 
 def main() -> None:

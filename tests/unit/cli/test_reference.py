@@ -1,10 +1,14 @@
 """The generated pages are what the program says of itself now. `make docs` writes them again."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fhirserver.cli.reference import PAGES
+from fhirserver.cli.reference_errors import codes, unread
+from fhirserver.engine.routes import ROUTES
+from fhirserver.operations import OPERATIONS
 from fhirserver.settings import Limits, OAuth, Settings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference"
@@ -19,3 +23,47 @@ def test_every_setting_is_explained() -> None:
     fields = Settings.model_fields | Limits.model_fields | OAuth.model_fields
     tables = {"limits", "oauth"}
     assert [name for name, field in fields.items() if not field.description and name not in tables] == []
+
+
+GENERIC = {
+    "engine/bundle:run_transaction",  # an error of an entry, told as one of the Bundle
+    "r4/jsonpatch:apply_json_patch",
+    "r4/jsontext:_bad_request", "r4/jsontext:parse_json", "r4/xmltext:_bad",
+    "store/includes:_say",
+    "validation/elements:_broken", "validation/validator:_invariant",  # invariant-<key>
+    "validation/primitives:check", "validation/problems:issue", "validation/problems:structure",
+    "validation/problems:unsafe", "validation/problems:wrong_value",
+}  # fmt: skip
+"""Functions that make an error of a code that they are given; their callers are read."""
+
+
+def test_every_error_code_of_the_source_is_on_the_page() -> None:
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    found = codes()
+    assert len(found) > 190
+    assert [code.code for code in found if f"| `{code.code}` |" not in page] == []
+    assert [code for code in found if not code.text and code.code != "code-not-in-value-set"] == []
+    # a new place of this kind: name it in HELPERS of reference_errors.py, or here where it passes a code on
+    assert set(unread()) <= GENERIC
+
+
+def test_codes_are_kebab_case_and_have_the_status_of_their_class() -> None:
+    by_code = {code.code: code for code in codes()}
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code) for code in by_code)
+    for code, status, issue in (
+        ("resource-deleted", 410, "deleted"),
+        ("unknown-element", 422, "structure"),
+        ("json-duplicate-key", 400, "invalid"),
+        ("multiple-matches", 412, "multiple-matches"),
+        ("database-unavailable", 503, "transient"),
+        ("narrative-forbidden-element", 422, "security"),
+    ):
+        assert (by_code[code].status, by_code[code].issue_code) == (status, issue), code
+
+
+def test_every_route_and_operation_is_on_the_page() -> None:
+    page = (DOCS / "rest.md").read_text(encoding="utf-8")
+    for route in ROUTES:
+        assert f"| {route.method} | `{route.path}` |" in page
+    for name in OPERATIONS:
+        assert f"| `${name}` |" in page

@@ -21,7 +21,7 @@ import pytest
 from fhirserver.context import Version
 from fhirserver.outcome import Unavailable
 from fhirserver.store import CannotStart, Mongod, Store, connect
-from fhirserver.store.mongod_home import find_program
+from fhirserver.store.mongod_home import Home, find_program
 from tests.unit.store.conftest import EVERYTHING, SmallIndexer, a_patient
 
 pytestmark = pytest.mark.anyio
@@ -291,3 +291,22 @@ async def test_calls_during_the_gap_are_unavailable_soon_and_work_after_it(
     await mongod._launch(find_program())
     assert (await store.read("Patient", "p", permission=EVERYTHING)).vid == 1
     assert (await store.create("Patient", "q", a_patient(), permission=EVERYTHING)).vid == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["Data", "Dados da clínica", "a:b", "x" * 120], ids=["capitals", "blanks", "colon", "long"]
+)
+async def test_a_data_folder_of_any_name_serves(folder: Path, name: str) -> None:
+    mongod = Mongod(folder / name, cache_gb=0.25)
+    uri = await mongod.start()
+    try:
+        async with connect(uri) as client:  # finds the primary under the name that the replica set gives it
+            await client["x"]["y"].insert_one({"_id": 1})
+    finally:
+        await mongod.stop()
+
+
+def test_a_plain_folder_holds_its_own_socket(folder: Path) -> None:
+    # the positive control: only other names need a socket elsewhere
+    plain = folder.parent / "fhirtest-plain"
+    assert Home(plain).socket() == plain / "mongo" / "mongo.sock"

@@ -156,7 +156,7 @@ def test_a_filter_matches(corpus: Corpus, filter: str, matches: str) -> None:
         ("gender co male", "filter-operator"),
         ("birthdate co 1990", "filter-operator"),
         ("family gt a", "filter-operator"),
-        ("gender in http://x.example/vs", "terminology-not-loaded"),
+        ("gender in http://x.example/vs", "value-set-unknown"),
         ("nonsense eq 1", "parameter-unknown"),
         ("gender.name eq 1", "chain-not-reference"),
         ("birthdate eq x", "search-value-date"),

@@ -9,6 +9,7 @@ import pytest
 from tests.kit.corpus import Corpus, refused, url_of
 
 LOINC = "http://loinc.org"
+VS = "http://hl7.org/fhir/ValueSet"
 V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 
@@ -73,6 +74,19 @@ def corpus(make_corpus: Any) -> Corpus:
         ("Patient", "gender", "http://hl7.org/fhir/administrative-gender|", "f m"),
         ("Patient", "gender", "http://wrong.example|male", ""),
         ("Patient", "gender:not", "male", "f n"),
+        ("Patient", "gender:in", f"{VS}/administrative-gender", "f m"),
+        ("Patient", "gender:not-in", f"{VS}/administrative-gender", "n"),
+        ("Patient", "gender:in", f"{VS}/name-use", ""),
+        ("Patient", "gender:not-in", f"{VS}/name-use,{VS}/administrative-gender", "n"),
+        ("Patient", "gender:below", "http://hl7.org/fhir/administrative-gender|male", "m"),
+        ("Patient", "gender:above", "male", "m"),
+        ("Observation", "code:in", f"{VS}/observation-vitalsignresult", "weight"),
+        (
+            "Observation",
+            "code:not-in",
+            f"{VS}/observation-vitalsignresult",
+            "local lower odd other texted upper",
+        ),
         ("Patient", "active", "true", "m"),
         ("Patient", "active:not", "true", "f n"),
         ("Patient", "identifier", "123", "f m"),
@@ -95,10 +109,12 @@ def test_a_token_matches(corpus: Corpus, type: str, parameter: str, value: str, 
 @pytest.mark.parametrize(
     ("parameter", "value", "code"),
     [
-        ("code:in", "http://example.org/vs", "terminology-not-loaded"),
-        ("code:not-in", "http://example.org/vs", "terminology-not-loaded"),
-        ("code:above", f"{LOINC}|1", "terminology-not-loaded"),
-        ("code:below", f"{LOINC}|1", "terminology-not-loaded"),
+        ("code:in", "http://example.org/vs", "value-set-unknown"),
+        ("code:not-in", "http://example.org/vs", "value-set-unknown"),
+        ("code:above", f"{LOINC}|1", "code-system-unknown"),
+        ("code:below", f"{LOINC}|1", "code-system-unknown"),
+        ("code:below", "1", "search-value-token"),
+        ("code:above", f"{LOINC}|", "search-value-token"),
         ("code:exact", "x", "modifier-unknown"),
         ("code:of-type", "a|b", "search-value-token"),
         ("code", "a|b|c", "search-value-token"),
