@@ -34,7 +34,7 @@ from fhirserver.http.fhir import FhirApp
 from fhirserver.http.logs import AccessLog
 from fhirserver.http.metrics import SNAPSHOT_EVERY, Metrics
 from fhirserver.http.oauth import SMART_CONFIGURATION
-from fhirserver.http.oauth_desk import on_nothing
+from fhirserver.http.oauth_desk import OnEvent, on_nothing
 from fhirserver.http.oauth_site import mount_oauth
 from fhirserver.http.openapi import openapi_document
 from fhirserver.http.render import Renderer, instant
@@ -125,6 +125,7 @@ class Foundation:
     started: str
     oauth: OAuthStore
     origins: frozenset[str] = frozenset()
+    on_event: OnEvent = on_nothing
 
     def services(self, definitions: Definitions) -> Services:
         """The services over `definitions`."""
@@ -273,7 +274,7 @@ async def build(settings: Settings) -> Application:
         language_of,
         lambda: front.fhir.engine,
         lambda: base.origins,
-        on_nothing,
+        base.on_event,
     )
     await _follow_origins(base)
     tasks = [asyncio.create_task(_follow(base, front, own))]
@@ -361,6 +362,7 @@ async def reindex(
         return done
     finally:
         await base.client.close()
+        base.oauth.close()
 
 
 async def _snapshots(metrics: Metrics) -> None:
@@ -380,7 +382,7 @@ async def with_oauth(settings: Settings, work: Callable[[Parts, Visit], T]) -> T
         return await asyncio.to_thread(work, assemble(settings, base.core, base.oauth), visit)
     finally:
         for event in visit.events:
-            await on_nothing(event)
+            await base.on_event(event)
         await base.client.close()
         base.oauth.close()
 

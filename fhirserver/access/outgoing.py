@@ -1,8 +1,8 @@
 """The one way out: GET from an address on the public internet that someone else has named.
 
 https only, the standard port, every resolved address checked and the checked one connected to (the name stays in SNI and
-Host), no redirects, no proxy of the environment, no credentials; bounded in time and size. Source: OWASP ASVS 5.0 1.3.6;
-docs/explanation/authorization.md. Blocking: for worker threads.
+Host), no redirects, no proxy of the environment, no credentials; bounded in time and size. Source: OWASP ASVS 5.0 1.3.6.
+Blocking: for worker threads.
 """
 
 from __future__ import annotations

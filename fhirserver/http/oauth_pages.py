@@ -299,7 +299,7 @@ class PageDesk:
         """The page that comes next: sign-in, second factor, consent; or the way back to the app."""
         found = await self._found(request, browser)
         if found is not None and found.session.stage != "full":
-            return self._factor_page(browser, number, found, error, status)
+            return self._factor_page(browser, number, txn, found, error, status)
         authorization = self._desk.authorization
         if await self._desk.run(request, lambda v: authorization.needs_login(v, txn, found)) or not found:
             return await self._login_page(request, browser, number, txn, None)
@@ -339,7 +339,7 @@ class PageDesk:
             error=self._told(browser, error, slow),
         )
         status = 200 if error is None else 429 if slow is not None else 401
-        response = self._page(browser, html, status)
+        response = self._page(browser, html, status, _targets(txn))
         if slow is not None:
             response.headers["Retry-After"] = str(slow.seconds)
         return response
@@ -356,14 +356,21 @@ class PageDesk:
         return text % f"{amount} {self._pages.phrase(browser.language, unit)}"
 
     def _factor_page(
-        self, browser: Browser, number: str, found: SignedIn, error: str | None, status: int
+        self,
+        browser: Browser,
+        number: str,
+        txn: TxnRecord,
+        found: SignedIn,
+        error: str | None,
+        status: int,
     ) -> Response:
         common = {**self._common(browser, number), "error": self._told(browser, error)}
         if found.session.stage == "factor":
-            return self._page(browser, self._pages.factor(browser.language, **common), status)
+            html = self._pages.factor(browser.language, **common)
+            return self._page(browser, html, status, _targets(txn))
         seed, address = self._desk.signin.seed(found)
         html = self._pages.enrol(browser.language, seed=seed, address=address, **common)
-        return self._page(browser, html, status)
+        return self._page(browser, html, status, _targets(txn))
 
     async def _consent_page(
         self,
@@ -408,8 +415,7 @@ class PageDesk:
             target=_target(txn.params["redirect_uri"]),
             error=self._told(browser, error),
         )
-        targets = schemes_and_hosts([txn.params["redirect_uri"]])
-        return self._page(browser, html, status, targets)
+        return self._page(browser, html, status, _targets(txn))
 
     def _common(self, browser: Browser, number: str) -> dict[str, Any]:
         return {
@@ -505,6 +511,11 @@ def _preselected(found: SignedIn, patients: list[Choice]) -> str | None:
     """The only one, or the user's own; anyone else is chosen by hand."""
     own = [one.id for one in patients if f"Patient/{one.id}" == found.user.fhir_user]
     return own[0] if own else patients[0].id if len(patients) == 1 else None
+
+
+def _targets(txn: TxnRecord) -> tuple[str, ...]:
+    """Where the forms of a request may lead besides back to us: Chromium applies form-action to what comes after."""
+    return schemes_and_hosts([txn.params["redirect_uri"]]) if txn.client_id is not None else ()
 
 
 def _target(redirect_uri: str) -> str:

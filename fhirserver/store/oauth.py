@@ -2,7 +2,7 @@
 
 Synchronous, for worker threads: the library that runs the OAuth flows is. Every key starts with the tenant. Secrets are
 kept as digests only, except the signing keys and the TOTP seeds, which must be read back. TTL indexes only clean up
-(once a minute): every query here tests the end itself. Source: docs/explanation/authorization.md.
+(once a minute): every query here tests the end itself. Source: docs/decisions/0031.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -17,7 +18,6 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-CALLBACK = "http://127.0.0.1:9/callback"
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +42,13 @@ def type_in(page: Page, user: UserRecord) -> None:
     page.keyboard.press("Enter")
 
 
-def callback_of(page: Page) -> dict[str, str]:
-    from urllib.parse import parse_qs, urlsplit
+def callback(realm: Realm) -> str:
+    """An address of another origin that answers: the server's own under its other name."""
+    return f"http://localhost:{realm.server.port}/healthz"
 
-    page.wait_for_url(f"{CALLBACK}?**")
+
+def callback_of(page: Page) -> dict[str, str]:
+    page.wait_for_url("http://localhost:*/healthz?**")
     return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
 
 
@@ -53,10 +56,9 @@ def callback_of(page: Page) -> dict[str, str]:
 def test_reception_picks_a_patient_by_keyboard(
     chromium: Browser, realm: Realm, patients: tuple[str, str], *, scripts: bool
 ) -> None:
-    app = realm.app(redirect_uris=(CALLBACK,), name="Agenda")
+    app = realm.app(redirect_uris=(callback(realm),), name="Agenda")
     context = chromium.new_context(locale="pt-BR", java_script_enabled=scripts)
     page = context.new_page()
-    page.route(f"{CALLBACK}**", lambda route: route.fulfill(body="back"))
     asked: list[str] = []
     problems: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -72,7 +74,9 @@ def test_reception_picks_a_patient_by_keyboard(
     answer = callback_of(page)
     assert app.redeem(answer["code"]).json()["patient"] == patients[1]
     assert all(
-        url.startswith((realm.server.root, CALLBACK)) for url in asked if not url.endswith("favicon.ico")
+        url.startswith((realm.server.root, callback(realm)))
+        for url in asked
+        if not url.endswith("favicon.ico")
     )
     assert not [text for text in problems if "Content Security Policy" in text]
     context.close()
@@ -96,6 +100,20 @@ def test_a_doctor_gives_a_code_and_signs_out(chromium: Browser, realm: Realm) ->
     page.wait_for_selector("text=You are signed out")
     page.goto(f"{realm.server.root}/auth/apps")
     assert page.get_by_label("Password").is_visible()
+    context.close()
+
+
+def test_a_first_party_app_is_reached_straight_from_the_sign_in(chromium: Browser, realm: Realm) -> None:
+    """Chromium applies form-action to the redirects behind a form: the sign-in page must allow them, too."""
+    app, doctor = realm.app(redirect_uris=(callback(realm),), first_party=True), realm.user("practitioner")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(app.url("openid"))
+    type_in(page, doctor)
+    page.wait_for_selector("#code")
+    page.keyboard.type(code_of(doctor.totp or ""))
+    page.keyboard.press("Enter")
+    assert "code" in callback_of(page)
     context.close()
 
 

@@ -367,7 +367,8 @@ def test_a_fresh_server_lets_nobody_in(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> None:
     folder = tmp_path_factory.mktemp("fresh") / "data"
-    with Server(folder, base_url="https://clinic.example", open_mode="false") as server:
+    settings = {"base_url": "https://clinic.example", "open_mode": "false", "oauth__calls_per_minute": "20"}
+    with Server(folder, **settings) as server:
         fresh = Realm(server)
         request.addfinalizer(fresh.store.close)
         assert list(fresh.store.users.all()) == []
@@ -378,5 +379,11 @@ def test_a_fresh_server_lets_nobody_in(
         assert response.headers["set-cookie"].startswith("__Host-fhirserver-browser=")
         assert "Secure" in response.headers["set-cookie"]
         assert "Domain" not in response.headers["set-cookie"]
+        # and one address cannot call without end
+        with httpx.Client(base_url=server.root) as client:
+            answers = [client.post("/auth/token", data={"grant_type": "refresh_token"}) for _ in range(40)]
+        assert {answer.status_code for answer in answers} == {400, 429}
+        assert answers[-1].json()["error"] == "temporarily_unavailable"
+        assert int(answers[-1].headers["retry-after"]) >= 1
         made = fresh.user("admin", totp=False)
         assert fresh.store.users.named(made.name.upper()) is not None

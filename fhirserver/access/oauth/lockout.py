@@ -1,7 +1,7 @@
 """Guessing is slowed down: by account and address, and by address. Nobody elsewhere can lock an account for its owner.
 
 An attempt is counted before it is checked, so that parallel ones cannot slip through, and taken back when it was right.
-Source: OWASP ASVS 5.0 6.1.1 and 6.3.1; docs/explanation/authorization.md.
+Source: OWASP ASVS 5.0 6.1.1 and 6.3.1; docs/decisions/0033.
 """
 
 from __future__ import annotations
