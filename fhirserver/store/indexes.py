@@ -64,6 +64,27 @@ _CONCEPT_PLAN = (
 )
 _SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
+_END = Index(
+    "end", (("end", 1),), {"expireAfterSeconds": 0}
+)  # only cleans up: every query tests the end itself
+_TENANT = Index("tenant", (("t", 1),))
+_BY_GRANT = Index("grant", (("grant", 1),))
+_BY_USER = Index("user", (("t", 1), ("user", 1)))
+
+_OAUTH_PLANS: Mapping[str, tuple[Index, ...]] = {
+    "oauth_clients": (_TENANT,),
+    "oauth_users": (Index("name", (("t", 1), ("name", 1)), {"unique": True}),),
+    "oauth_keys": (_TENANT,),
+    "oauth_txns": (_END,),
+    "oauth_launches": (_END,),
+    "oauth_codes": (_END,),
+    "oauth_jti": (_END,),
+    "oauth_attempts": (_END,),
+    "oauth_sessions": (_END, _BY_USER),
+    "oauth_grants": (_END, _BY_USER),
+    "oauth_tokens": (_END, _BY_GRANT),
+    "oauth_refresh": (_END, _BY_GRANT),
+}
 
 _PACKAGE_PLANS: Mapping[str, tuple[Index, ...]] = {
     PACKAGES: (Index("tenant", (("t", 1), ("at", 1))),),
@@ -143,6 +164,7 @@ FIXED: Mapping[str, tuple[Index, ...]] = {
     CONCEPTS: _CONCEPT_PLAN,
     SYSTEMS: _SYSTEM_PLAN,
     **_PACKAGE_PLANS,
+    **_OAUTH_PLANS,
 }
 """The collections that are always there."""
 

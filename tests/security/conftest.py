@@ -10,11 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.conftest import fhir, server
 from tests.kit.client import Fhir
 from tests.kit.issuer import Issuer
+from tests.kit.mongo import database_name, mongodb_uri
 from tests.kit.server import Server
 from tests.kit.tokens import Callers
 from tests.security import clinic
+
+__all__ = ["database_name", "fhir", "mongodb_uri", "server"]
 
 
 @pytest.fixture(scope="session")
