@@ -5,6 +5,7 @@ Source: hl7.org/fhir/R4/profiling.html#limitations
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fhirserver.outcome import Unprocessable
@@ -17,6 +18,48 @@ PLACE = frozenset(
     {"id", "path", "sliceName", "base", "min", "max", "type", "constraint", "binding", "contentReference"}
 )
 SPECIALISED = {"Quantity": ("Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity")}
+
+
+_SHAPES: Mapping[str, type | tuple[type, ...]] = {
+    "path": str, "id": str, "sliceName": str, "min": int, "max": str, "maxLength": int, "mustSupport": bool,
+    "isModifier": bool, "type": list, "constraint": list, "slicing": dict, "binding": dict,
+}  # fmt: skip
+_PARTS = {"type": "code", "constraint": "key"}
+
+
+def check_shape(row: Any) -> None:
+    """Raise Unprocessable where an ElementDefinition has not the JSON that R4 asks for, as far as it is read here."""
+    if not isinstance(row, dict) or not isinstance(row.get("path"), str):
+        raise impossible("an element is an object with a path.", "profile-malformed", "")
+    for name, kind in _SHAPES.items():
+        value = row.get(name)
+        if name in row and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            raise impossible(
+                f"{name} has another JSON type than R4 asks for.", "profile-malformed", f".{name}"
+            )
+    for name, key in _PARTS.items():
+        for part in row.get(name) or ():
+            if not isinstance(part, dict) or not isinstance(part.get(key), str) or not _lists(part):
+                raise impossible(f"each {name} is an object with a {key}.", "profile-malformed", f".{name}")
+    slicing, binding = row.get("slicing") or {}, row.get("binding") or {}
+    told = slicing.get("discriminator", [])
+    whole = isinstance(told, list) and all(
+        isinstance(d, dict) and isinstance(d.get("type"), str) and isinstance(d.get("path"), str)
+        for d in told
+    )
+    if not whole:
+        raise impossible("a discriminator has a type and a path.", "profile-malformed", ".slicing")
+    if not isinstance(binding.get("strength", ""), str) or not isinstance(binding.get("valueSet", ""), str):
+        raise impossible("a binding has a strength and a value set.", "profile-malformed", ".binding")
+
+
+def _lists(type_: Json) -> bool:
+    """Whether the lists of a type are lists of strings, and the texts of an invariant are strings."""
+    texts = (type_.get(name, "") for name in ("expression", "human", "severity"))
+    lists = (type_.get(name, []) for name in ("profile", "targetProfile", "aggregation"))
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(each, list) and all(isinstance(item, str) for item in each) for each in lists
+    )
 
 
 def narrow(node: Node, row: Json, root: Node) -> None:

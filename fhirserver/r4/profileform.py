@@ -29,23 +29,32 @@ def distilled(definition: Json) -> Json:
     """A StructureDefinition of a profile, with its differential; with its snapshot only where it has no other."""
     found: Json = {name: definition[name] for name in KEPT if name in definition}
     view = "differential" if definition.get("differential") else "snapshot"
-    rows = definition.get(view, {}).get("element", ())
-    found[view] = {"element": [_element(row) for row in rows]}
+    held = definition.get(view)
+    rows = held.get("element") if isinstance(held, dict) else None
+    found[view] = {"element": [_element(row) for row in rows] if isinstance(rows, list) else rows}
     return found
 
 
-def _element(element: Json) -> Json:
+_PARTS = {
+    "binding": ("strength", "valueSet"),
+    "type": ("code", "profile", "targetProfile", "aggregation", "versioning"),
+    "constraint": ("key", "severity", "human", "expression"),
+}
+"""What is kept of the parts of an element."""
+
+
+def _element(element: Any) -> Any:
+    if not isinstance(element, dict):
+        return element  # the snapshot refuses it
     found = {name: value for name, value in element.items() if name not in TEXTS}
-    if "binding" in found:
-        binding = found["binding"]
-        found["binding"] = {name: binding[name] for name in ("strength", "valueSet") if name in binding}
-    if "type" in found:
-        found["type"] = [_without_extensions(type_) for type_ in found["type"]]
-    if "constraint" in found:
-        kept = ("key", "severity", "human", "expression")
-        found["constraint"] = [{k: rule[k] for k in kept if k in rule} for rule in found["constraint"]]
+    for name, kept in _PARTS.items():
+        part = found.get(name)
+        if isinstance(part, list):
+            found[name] = [_cut(item, kept) for item in part]
+        elif part is not None:
+            found[name] = _cut(part, kept)
     return found
 
 
-def _without_extensions(value: Json) -> Json:
-    return {name: part for name, part in value.items() if name != "extension" and not name.startswith("_")}
+def _cut(value: Any, kept: tuple[str, ...]) -> Any:
+    return {name: value[name] for name in kept if name in value} if isinstance(value, dict) else value

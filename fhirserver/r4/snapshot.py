@@ -12,7 +12,7 @@ from typing import Any
 
 from fhirserver.outcome import Unprocessable
 from fhirserver.r4.elements import Elements
-from fhirserver.r4.narrowing import impossible, narrow
+from fhirserver.r4.narrowing import check_shape, impossible, narrow
 from fhirserver.r4.profiletree import BASE, BY_URL, Node, flatten, type_tree, unfold
 
 Json = dict[str, Any]
@@ -68,7 +68,12 @@ class Snapshots:
             self._under_way.pop()
 
     def _derived(self, definition: Json) -> Node:
-        root = self.tree(definition.get("baseDefinition", BASE + definition.get("type", ""))).copy()
+        below = definition.get("baseDefinition")
+        if not isinstance(below, str):
+            raise impossible(
+                "A profile names its base.", "profile-malformed", "StructureDefinition.baseDefinition"
+            )
+        root = self.tree(below).copy()
         if root.name != definition.get("type"):
             raise Unprocessable(
                 f"A profile constrains the type of its base, {root.name}.",
@@ -76,7 +81,10 @@ class Snapshots:
                 expression="StructureDefinition.type",
             )
         view = "differential" if definition.get("differential") else "snapshot"
-        rows: list[Json] = definition.get(view, {}).get("element", [])
+        held = definition.get(view, {})
+        rows = held.get("element", []) if isinstance(held, dict) else None
+        if not isinstance(rows, list):
+            raise impossible("The elements are a list.", "profile-malformed", f"StructureDefinition.{view}")
         Differential(self, root).lay(rows, f"StructureDefinition.{view}")
         return root
 
@@ -93,24 +101,24 @@ class Differential:
     def lay(self, rows: list[Json], place: str) -> None:
         """Narrow the tree by `rows`. `place`: path of their parent, for refusals."""
         for row in rows:
-            stem, _, last = row.get("path", "").rpartition(".")
+            stem, _, last = _path(row).rpartition(".")
             self._shortcuts.setdefault(stem, set()).add(last)
         for index, row in enumerate(rows):
             try:
+                check_shape(row)
                 node = self._find(row)
                 narrow(node, row, self._root)
             except Unprocessable as error:
                 issue = error.issues[0]
                 raise Unprocessable(
-                    f"{row.get('id') or row.get('path')}: {issue.text}",
+                    f"{_name(row)}: {issue.text}",
                     code=issue.code,
                     expression=f"{place}.element[{index}]{issue.expression[0] if issue.expression else ''}",
                 ) from error
             self._recent[row["path"]] = node
 
     def _find(self, row: Json) -> Node:
-        path: str = row.get("path", "")
-        names = path.split(".")
+        names = row["path"].split(".")
         if names[0] != self._root.name:
             raise impossible(f"the path must start with {self._root.name}.", "profile-path", ".path")
         slices = _slices_of(row, names)
@@ -195,6 +203,17 @@ class Differential:
         else:
             text = "its children can be constrained only after its type is narrowed to one."
             raise impossible(text, "profile-types", ".path")
+
+
+def _path(row: Any) -> str:
+    path = row.get("path") if isinstance(row, dict) else None
+    return path if isinstance(path, str) else "an element"
+
+
+def _name(row: Any) -> str:
+    """What an element is called in a refusal: its id, or its path."""
+    id_ = row.get("id") if isinstance(row, dict) else None
+    return id_ if isinstance(id_, str) else _path(row)
 
 
 def _slices_of(row: Json, names: list[str]) -> list[str] | None:

@@ -6,6 +6,7 @@ so what a worker sees of a package is whole. Both carry the tenant key.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 from fhirserver.r4.jsontext import dump_json, parse_json
 from fhirserver.r4.packages import Package
 from fhirserver.r4.profileform import distilled
-from fhirserver.store.client import translated
+from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import system_clock
 from fhirserver.store.indexes import DEFINITIONS, PACKAGES
 from fhirserver.store.lanes import Database
 
 Json = dict[str, Any]
 _BATCH = 200
+_BREATH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ async def packaged(database: Database, tenant: str, type: str) -> list[tuple[str
         )
     current = [row for row in rows if row["p"] in order and row["at"] == order[row["p"]][1]]
     current.sort(key=lambda row: order[row["p"]][0])
-    return [(row["p"], parse_json(row["body"])) for row in current]
+    return [(row["p"], resource) for row, resource in await _parsed(current, "body")]
 
 
 async def profiles_stamp(database: Database, tenant: str) -> object:
@@ -120,13 +122,20 @@ async def own_profiles(database: Database, tenant: str) -> OwnProfiles:
     found = [resource for _, resource in await packaged(database, tenant, "StructureDefinition")]
     with translated():
         rows = await database["StructureDefinition"].find({"t": tenant}, {"raw": 1}).sort("_id", 1).to_list()
-    for row in rows:
-        if row.get("raw") is None:
-            continue
-        resource = parse_json(row["raw"])
+    for _, resource in await _parsed([row for row in rows if row.get("raw") is not None], "raw"):
         if resource.get("derivation") == "constraint" and resource.get("status") != "retired":
             found.append({"resourceType": "StructureDefinition"} | distilled(resource))
     return OwnProfiles(tuple(found), stamp)
+
+
+async def _parsed(rows: Sequence[Document], name: str) -> list[tuple[Document, Json]]:
+    """The rows with the resource in their field `name`; lets requests breathe in between."""
+    found = []
+    for number, row in enumerate(rows):
+        if number % _BREATH == _BREATH - 1:
+            await asyncio.sleep(0)
+        found.append((row, parse_json(row[name])))
+    return found
 
 
 def _batches(tenant: str, label: str, at: int, resources: Sequence[Json]) -> Iterator[list[Json]]:

@@ -5,7 +5,7 @@ Unknown extensions are allowed. Source: hl7.org/fhir/R4/defining-extensions.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,14 @@ class KnownExtension:
     @classmethod
     def of(cls, definition: Mapping[str, Any], overlay: Callable[[str], Check | None]) -> KnownExtension:
         """From its StructureDefinition. A definition that cannot be compiled checks nothing of the content."""
-        rows = definition.get("differential", definition.get("snapshot", {})).get("element", ())
-        root: Json = next((row for row in rows if row.get("path") == "Extension"), {})
-        contexts = tuple((c.get("type", ""), c.get("expression", "")) for c in definition.get("context", ()))
+        held = definition.get("differential") or definition.get("snapshot") or {}
+        rows = held.get("element") if isinstance(held, dict) else None
+        root = next((r for r in rows or () if isinstance(r, dict) and r.get("path") == "Extension"), {})
+        contexts = tuple(
+            (str(c.get("type", "")), str(c.get("expression", "")))
+            for c in definition.get("context") or ()
+            if isinstance(c, dict)
+        )
         try:
             check = overlay(definition["url"])
         except OutcomeError:
@@ -49,9 +54,9 @@ class ExtensionRules:
         self._find = find
         self._unknown_modifier = unknown_modifier
 
-    def wrap(self, check: Check, path: str, *, modifier: bool) -> Check:
-        """`check`, then the rules of the definition. `path`: of the type or backbone element that it stands in."""
-        find, here = self._find, frozenset(self._kinds(path))
+    def wrap(self, check: Check, places: Iterable[str], *, modifier: bool) -> Check:
+        """`check`, then the rules of the definition. `places`: what the element is called that it stands in."""
+        find, here = self._find, frozenset(kind for place in places for kind in self._kinds(place))
 
         def checked(value: Any, scope: Scope) -> Problems | None:
             problems = check(value, scope)

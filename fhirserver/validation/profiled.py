@@ -143,8 +143,11 @@ class Profiled:
         return problems
 
     def _one(self, canonical: str, type: str, resource: Json, scope: Scope) -> Problems:
-        """The problems with one profile that is known."""
+        """The problems with one profile."""
         profiles = self.profiles
+        if not profiles.knows(canonical):
+            text = f"The profile {canonical} is not known here, so the resource is not checked against it."
+            return [Problem("unknown-profile", IssueCode.NOT_FOUND, text, [], self._policy.unknown_profile)]
         expected = profiles.type_of(canonical)
         if expected not in (type, "Resource", "DomainResource"):
             text = f"This is a profile of {expected}; the resource is a {type}."

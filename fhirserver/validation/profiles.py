@@ -182,6 +182,7 @@ def is_profile(resource: Any) -> bool:
         and resource.get("resourceType", "StructureDefinition") == "StructureDefinition"
         and resource.get("derivation") == "constraint"
         and isinstance(resource.get("url"), str)
+        and isinstance(resource.get("type"), str)
     )
 
 

@@ -33,23 +33,6 @@ NAMES = ("br", "clinic")
 ROOT = data_root("profiles")
 
 
-TIPO_CONSULTA = {
-    "resourceType": "CodeSystem",
-    "url": "https://fhirserver.example/br/CodeSystem/tuss-52",
-    "version": "test",
-    "date": "2026",
-    "content": "complete",
-    "concept": [{"code": "1", "display": "Primeira consulta"}, {"code": "2", "display": "Retorno"}],
-}
-ALL_OF_IT = {
-    "resourceType": "ValueSet",
-    "url": "https://fhirserver.example/br/ValueSet/tuss-52",
-    "version": "test",
-    "date": "2026",
-    "compose": {"include": [{"system": TIPO_CONSULTA["url"]}]},
-}
-
-
 def examples(kind: str) -> list[Path]:
     return [
         file
@@ -70,11 +53,8 @@ def packages() -> tuple[Package, ...]:
 
 @cache
 def profiles() -> Profiles:
-    """R4's profiles and those of the packages, with the value sets of the packages and a table of TISS."""
-    resources = [resource for package in packages() for resource in package.resources] + [
-        TIPO_CONSULTA,
-        ALL_OF_IT,
-    ]
+    """R4's profiles and those of the packages, with the value sets of the packages."""
+    resources = [resource for package in packages() for resource in package.resources]
 
     def of(type_: str, build: Any) -> dict[str, list[Candidate[Any]]]:
         return {
@@ -114,14 +94,6 @@ def test_an_invalid_example_is_refused_as_its_outcome_says(file: Path) -> None:
         for i in expected
     }
     assert {issue for issue in issues if issue[0] != "information"} == wanted
-
-
-@pytest.mark.parametrize(("code", "refused"), [("2", False), ("9", True)])
-def test_codes_of_a_tiss_table_are_checked_where_the_table_is_known(code: str, refused: bool) -> None:
-    claim = read(ROOT / "br" / "examples" / "valid" / "br-claim-consulta.json")
-    claim["supportingInfo"][1]["code"]["coding"][0]["code"] = code
-    codes = {issue.code for issue in validator().validate(claim) if issue.severity == "error"}
-    assert codes == ({"code-not-in-value-set"} if refused else set())
 
 
 def test_a_wrong_outcome_would_be_noticed() -> None:

@@ -46,6 +46,8 @@ FUNCTIONS: Mapping[str, Function] = {
     **functions_convert.FUNCTIONS,
     **functions_fhir.FUNCTIONS,
 }
+MAX_NESTED = 150
+"""Steps of a path, or operands of a chain, one in the other: closures call each other as deep."""
 CONSTANTS = {
     "ucum": "http://unitsofmeasure.org",
     "sct": "http://snomed.info/sct",
@@ -69,7 +71,18 @@ def compile_node(node: Node, environment: Environment, known_type: Callable[[str
 class _Compiler(Compiling):
     """Compiles one expression."""
 
+    depth = 0
+
     def run(self, node: Node) -> Run:
+        self.depth += 1
+        if self.depth > MAX_NESTED:
+            raise PathSyntaxError("FHIRPath: the expression has too many steps.", code="fhirpath-syntax")
+        try:
+            return self._run(node)
+        finally:
+            self.depth -= 1
+
+    def _run(self, node: Node) -> Run:
         match node:
             case Member(None, name):
                 return _opening(name)
@@ -165,12 +178,11 @@ def _literal(node: Literal) -> Items:
 
 def _literals(node: Node) -> list[Literal] | None:
     """The literals of a union of nothing else: 'a' | 'b' | 'c'."""
-    if isinstance(node, Literal):
-        return [node]
-    if not isinstance(node, Binary) or node.operator != "|":
-        return None
-    left, right = _literals(node.left), _literals(node.right)
-    return None if left is None or right is None else left + right
+    found: list[Literal] = []
+    while isinstance(node, Binary) and node.operator == "|" and isinstance(node.right, Literal):
+        found.insert(0, node.right)
+        node = node.left
+    return [node, *found] if isinstance(node, Literal) else None
 
 
 def _distinct(literals: list[Literal]) -> Items:

@@ -19,6 +19,7 @@ TRUE = [Item(True, "System.Boolean")]
 FALSE = [Item(False, "System.Boolean")]
 EMPTY: Items = []
 _MAX_EXPONENT = 400
+BIG = 2**1000
 TEMPORAL = {"date": "Date", "dateTime": "DateTime", "instant": "DateTime", "time": "Time"}
 _SYSTEM = {
     bool: "System.Boolean",
@@ -57,7 +58,9 @@ def system(item: Item) -> Any:
     if type(value) is bool:
         return value
     if isinstance(value, (int, float, Decimal)):
-        return decimal(value) if kind == "decimal" or not isinstance(value, int) else value
+        return (
+            value if isinstance(value, int) and kind != "decimal" and -BIG < value < BIG else decimal(value)
+        )
     if type(value) is dict and kind in QUANTITIES:
         number = value.get("value")
         if isinstance(number, (int, float, Decimal)) and not isinstance(number, bool):

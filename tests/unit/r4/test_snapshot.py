@@ -165,3 +165,27 @@ def test_the_tree_of_a_base_is_not_changed_by_what_rests_on_it() -> None:
     )
     assert {e["id"]: e for e in snapshots.snapshot(CANONICAL + "x")}["Patient.name"]["max"] == "1"
     assert {e["id"]: e for e in snapshots.snapshot(below["url"])}["Patient.name"]["max"] == "*"
+
+
+MALFORMED: list[Any] = [
+    "text",
+    {"path": 1},
+    {"path": "Patient", "min": "1"},
+    {"path": "Patient", "min": True},
+    {"path": "Patient", "max": 1},
+    {"path": "Patient.name", "type": [{"code": 1}]},
+    {"path": "Patient.name", "type": [{"code": "HumanName", "profile": "x"}]},
+    {"path": "Patient.name", "slicing": {"discriminator": [{"path": "x"}]}},
+    {"path": "Patient.name", "binding": {"valueSet": 1}},
+    {"path": "Patient.name", "constraint": [{"human": "x"}]},
+    {"path": "Patient.name", "constraint": [{"key": "x", "expression": 1}]},
+]
+
+
+@pytest.mark.parametrize("row", MALFORMED)
+def test_an_element_of_another_form_is_refused(row: Any) -> None:
+    definition = profile("x", "Patient", {})
+    definition["differential"]["element"] = [row]
+    with pytest.raises(Unprocessable) as refused:
+        snapshot(definition)
+    assert refused.value.issues[0].code == "profile-malformed"

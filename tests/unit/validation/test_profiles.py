@@ -5,14 +5,18 @@ Source: hl7.org/fhir/R4/profiling.html#resources, validation.html
 
 from __future__ import annotations
 
+import copy
+import random
 from typing import Any
 
 import pytest
 
 from fhirserver.outcome import Invalid
+from fhirserver.r4.profileform import distilled
 from fhirserver.validation import Validator
 from fhirserver.validation.profiled import Policy
 from fhirserver.validation.profiles import Profiles
+from tests.unit.validation.cases_profiles import CASES
 from tests.unit.validation.kit import Json, changed
 from tests.unit.validation.profilekit import (
     CANONICAL,
@@ -25,6 +29,7 @@ from tests.unit.validation.profilekit import (
     terminology,
     validator,
 )
+from tests.unit.validation.test_validator import JUNK, places
 
 BORN = profile("born", "Patient", {"birthDate": {"min": 1}}, version="1.2.0")
 NAMED = profile("named-too", "Patient", {"name": {"max": "1"}}, base=BORN["url"])
@@ -251,3 +256,29 @@ def test_the_registry_reads_definitions_that_carry_only_a_snapshot() -> None:
     bare = {k: v for k, v in BORN.items() if k != "differential"} | {"url": CANONICAL + "bare"}
     bare["snapshot"] = {"element": profiles.snapshot(BORN["url"])}
     assert found(validator(bare).validate(claiming(CANONICAL + "bare"))) == {MISSING}
+
+
+def test_an_assigned_profile_that_is_not_known_is_named() -> None:
+    checker = validator(
+        policy=Policy("assigned", assigned={"Patient": ("urn:nothing",)}, unknown_profile="error")
+    )
+    assert found(checker.validate(changed("Patient", {}))) == {("error", "unknown-profile", "Patient")}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_definition_with_junk_in_any_place_is_refused_or_works_and_never_crashes(seed: int) -> None:
+    chosen = random.Random(seed)
+    junk = []
+    for number in range(60):
+        model = chosen.choice(CASES)
+        definition = copy.deepcopy(profile(f"junk-{number}", model.base, dict(model.rows)))
+        for _ in range(chosen.randint(1, 3)):
+            spots = places(definition["differential"])
+            container, key = chosen.choice(spots or [(definition, "differential")])
+            container[key] = copy.deepcopy(chosen.choice(JUNK))
+        junk.append((model, {"resourceType": "StructureDefinition"} | distilled(definition)))
+    checker = validator(*(definition for _, definition in junk))
+    for model, definition in junk:
+        for changes in (model.good, model.bad):
+            issues = checker.validate(changed(model.base, changes), profiles=[definition["url"]])
+            assert isinstance(issues, list)
