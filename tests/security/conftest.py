@@ -1,7 +1,4 @@
-"""Two servers: that of the API tests in open mode, and one with authorization on, filled with the small clinic.
-
-Some tests build an application in this process.
-"""
+"""A server with authorization on, filled with the small clinic; that of tests/conftest.py is open."""
 
 from __future__ import annotations
 
@@ -10,15 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.conftest import fhir, server
 from tests.kit.client import Fhir
 from tests.kit.issuer import Issuer
-from tests.kit.mongo import database_name, mongodb_uri
 from tests.kit.server import Server
 from tests.kit.tokens import Callers
 from tests.security import clinic
-
-__all__ = ["database_name", "fhir", "mongodb_uri", "server"]
 
 
 @pytest.fixture(scope="session")
