@@ -8,14 +8,22 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
+from fhirserver.access.breakglass import BreakGlass
+from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
+from fhirserver.access.issuers import Issuers
+from fhirserver.access.plan import Planner
+from fhirserver.access.roles import Roles
+from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
@@ -49,28 +57,36 @@ from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import dump_json
 from fhirserver.search.index import Indexer
+from fhirserver.search.types.reference import Site
 from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.audit import check_privileges
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.home import Database, Home
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.leases import Leases
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.migrate import migrate
+from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.positions import Positions
 from fhirserver.store.reindex import reindex as rebuild
+from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
 from fhirserver.store.terminology import MongoTerminology
+from fhirserver.store.terminology_packages import WithPackages
 from fhirserver.store.tokens import Tokens
 from fhirserver.terminology import Terminology
 from fhirserver.terminology.questions import Questions
 from fhirserver.terminology.shipped import Shipped
 from fhirserver.validation import Validator
+from fhirserver.validation.bindings import ValueSets
+from fhirserver.validation.profiled import Policy
+from fhirserver.validation.profiles import Profiles
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -117,12 +133,15 @@ class Foundation:
     access_log: AccessLog
     core: Definitions
     elements: Elements
-    validator: Validator
     terminology: Terminology
+    value_sets: ValueSets
     cursor_key: bytes
+    break_glass: BreakGlass
     tokens: TokenCheck
     home: Home
     audit: AuditWorker
+    issuers: Issuers
+    roles: Roles
     instance: str
     started: str
 
@@ -132,7 +151,20 @@ class Foundation:
             await self.home.audit.client.close()
         await self.client.close()
 
-    def services(self, definitions: Definitions) -> Services:
+    def validator(self, profiles: Sequence[dict[str, Any]]) -> Validator:
+        """The validator by R4's profiles and these."""
+        chosen = self.settings.validation
+        known = Profiles.of(profiles, elements=self.elements, terminology=self.terminology)
+        policy = Policy(
+            chosen.mode,
+            chosen.modes,
+            {type: tuple(canonicals) for type, canonicals in chosen.assigned.items()},
+            chosen.unknown_profile,
+            chosen.unknown_modifier_extension,
+        )
+        return Validator(self.elements, self.value_sets, known, policy)
+
+    def services(self, definitions: Definitions, validator: Validator) -> Services:
         """The services over `definitions`."""
         settings = self.settings
         indexer = Indexer(definitions, settings.tenant, settings.fhir_base)
@@ -158,17 +190,32 @@ class Foundation:
             settings,
             definitions,
             self.elements,
-            self.validator,
+            validator,
             store,
             Ledger(self.home.audit),
             searcher,
             indexer,
             self.audit.pseudonym,
+            self.break_glass,
             self.terminology,
             now,
             build_new_id(),
             self.audit.feed,
             self.audit.alerts,
+        )
+
+    def gate(self, definitions: Definitions) -> Gate:
+        """What lets requests in, over `definitions`."""
+        settings = self.settings
+        site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
+        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        return Gate(
+            self.tokens,
+            self.issuers,
+            self.break_glass.situations,
+            planner,
+            self.break_glass,
+            settings.open_mode,
         )
 
     def fhir(self, services: Services) -> FhirApp:
@@ -182,7 +229,7 @@ class Foundation:
             ),
             Engine(
                 services,
-                Gate(self.tokens, services.definitions.resource_types),
+                self.gate(services.definitions),
                 self.audit.auditor(services.store),
             ),
             Renderer(self.settings.fhir_base, self.elements),
@@ -211,6 +258,19 @@ async def lay(settings: Settings) -> Foundation:
     home = Home(database, await audit_database(settings, client))
     await Collections(home).prepare()
     core, elements = Definitions.load().with_parameters(PARAMETERS), Elements.load()
+    vocabulary = DefinedVocabulary(core)
+    try:
+        roles = Roles(vocabulary, settings.roles)
+        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, insecure=settings.insecure_jwks)
+    except ValueError as problem:
+        raise CannotStart(f"A setting is wrong: {problem}") from problem
+    emergencies = Emergencies(database, settings.tenant)
+    situations = Situations.over(
+        Relations(database, settings.tenant),
+        emergencies,
+        roles,
+        (settings.link_past_months, settings.link_future_months),
+    )
     shipped = Shipped()
     source = MongoTerminology(database, settings.tenant, shipped, settings.limits.search_ms)
     audit = AuditWorker(
@@ -225,6 +285,7 @@ async def lay(settings: Settings) -> Foundation:
             metrics.on_batch,
         ),
     )
+    break_glass = BreakGlass(emergencies, situations, audit.security.record)
     return Foundation(
         settings,
         client,
@@ -232,12 +293,15 @@ async def lay(settings: Settings) -> Foundation:
         AccessLog(),
         core,
         elements,
-        Validator(elements),
-        Terminology(shipped, source),
+        Terminology(shipped, WithPackages(source, database, settings.tenant)),
+        ValueSets.load(),
         await signing_key(database, settings),
-        TokenCheck(Tokens(database, settings.tenant), core.resource_types),
+        break_glass,
+        TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base),
         home,
         audit,
+        issuers,
+        roles,
         await instance_id(database, settings),
         instant(now()),
     )
@@ -251,8 +315,9 @@ async def build(settings: Settings) -> Application:
     base = await lay(settings)
     database = base.client[settings.database]
     own = await own_parameters(database, settings.tenant, base.core)
+    profiles = await own_profiles(database, settings.tenant)
     await base.terminology.refresh()
-    services = base.services(with_own(base.core, own))
+    services = base.services(with_own(base.core, own), base.validator(profiles.resources))
     front = Front(base.fhir(services))
 
     async def ready() -> list[str]:
@@ -266,7 +331,7 @@ async def build(settings: Settings) -> Application:
     front.site = build_site(
         ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
     )
-    tasks = [asyncio.create_task(_follow(base, front, own))]
+    tasks = [asyncio.create_task(_follow(base, front, own, profiles.stamp))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
     await base.audit.start()
@@ -331,7 +396,7 @@ async def audit_report(settings: Settings, given: Mapping[str, str]) -> bytes:
     base = await lay(settings)
     try:
         await base.audit.start()
-        services = base.services(base.core)
+        services = base.services(base.core, base.validator(()))
         trace = Trace({"k": "operation", "n": "command line"}, services.new_id)
         permission = Permission(Agent("command line"), "report of the command line", trace=trace)
         asked = Interaction(Kind.OPERATION, "AuditEvent", query=tuple(given.items()), operation="report")
@@ -406,24 +471,42 @@ def with_own(core: Definitions, own: OwnParameters) -> Definitions:
     return definitions
 
 
-async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
-    """Take up changes of the clinic's terminology and search parameters, also those that other workers received."""
+async def _follow(base: Foundation, front: Front, own: OwnParameters, stamp: object) -> None:
+    """Take up changes of terminology, search parameters and profiles, also those that other workers received.
+
+    `stamp`: of the profiles that are in effect.
+    """
     settings = base.settings
     database = base.client[settings.database]
     await asyncio.sleep(FOLLOW_SECONDS)
     await asyncio.to_thread(base.terminology.warm)
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
+        validator = front.fhir.engine.services.validator
         try:
             await base.terminology.refresh()
             new = await own_parameters(database, settings.tenant, base.core)
+            seen = await profiles_stamp(database, settings.tenant)
+            if seen != stamp:
+                profiles = await own_profiles(database, settings.tenant)
+                validator, seen = base.validator(profiles.resources), profiles.stamp
         except OutcomeError:
             continue
-        if (new.stamp, new.pending) != (own.stamp, own.pending):
-            own = new
+        if (new.stamp, new.pending, seen) != (own.stamp, own.pending, stamp):
+            own, stamp = new, seen
             retired = front.fhir.engine.services.store
-            front.fhir = base.fhir(base.services(with_own(base.core, own)))
+            front.fhir = base.fhir(base.services(with_own(base.core, own), validator))
             await retired.close()
+
+
+@asynccontextmanager
+async def conformance(settings: Settings) -> AsyncIterator[tuple[Foundation, Database]]:
+    """The parts and the database, for commands that manage definitions. Raises OutcomeError, CannotStart."""
+    base = await lay(settings)
+    try:
+        yield base, base.client[settings.database]
+    finally:
+        await base.client.close()
 
 
 async def reindex(
@@ -466,7 +549,7 @@ async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
     base = await lay(settings)
     try:
         tokens = Tokens(base.client[settings.database], settings.tenant)
-        return await mint(tokens, scope=scope, ttl=ttl, types=base.core.resource_types)
+        return await mint(tokens, scope=scope, ttl=ttl, vocabulary=DefinedVocabulary(base.core))
     finally:
         await base.close()
 

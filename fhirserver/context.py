@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fhirserver.access.scopes import Scopes
     from fhirserver.outcome import Issue, OutcomeError
     from fhirserver.search.expression import Expression
 
@@ -46,7 +47,7 @@ class Interaction:
 
     `query`: decoded pairs in order (search parameters, conditional criteria or operation parameters). `body`: the
     parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
-    Bundle.entry.fullUrl. `changes_state`: of an operation.
+    Bundle.entry.fullUrl. `changes_state`, `needs`: of an operation; the letters of scopes, in alternatives.
     `refused`: why an entry of a batch is no interaction at all; it is answered with that. `headers`: lower-case
     names; only those that FHIR gives a meaning. `trace`: the audit context, given by the audit station.
     """
@@ -63,6 +64,7 @@ class Interaction:
     method: str = "GET"
     url: str = ""
     changes_state: bool = False
+    needs: tuple[str, ...] = ()
     refused: OutcomeError | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     trace: Trace | None = None
@@ -84,11 +86,12 @@ class Agent:
 
     `name`: stable name for logs and audit. `client`: client id. `user`: stable id of the user (the token's sub), None
     for a backend service. `fhir_user`: relative reference of the user's own resource, "Practitioner/42". `roles`: codes
-    such as "practitioner", "reception". `scopes`: resource type (or "*") -> letters out of "cruds"; None in open mode,
-    where nothing was asked for. `patient`: id of the patient in the launch context. `acts_for`: ids of the patients that
-    a patient or related person acts for. `grant`: id of the grant behind the token. `policy`: what an AuditEvent says of
-    the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one). `address`: of the peer.
-    `purpose`, `reason`: purpose of use that the request claims (v3-ActReason code), and the words given for it.
+    such as "practitioner", "reception". `scopes`: what the token grants; None in open mode and for the server's own
+    work, where nothing was asked for. `patient`: id of the patient in the launch context. `acts_for`: ids of the
+    patients that a patient or related person acts for. `grant`: id of the grant behind the token. `policy`: what an
+    AuditEvent says of the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one).
+    `address`: of the peer. `purpose`, `reason`: purpose of use that the request claims (v3-ActReason code), and the
+    words given for it. `key`: what caches know these credentials by, a digest; empty where there are none.
     """
 
     name: str
@@ -96,7 +99,7 @@ class Agent:
     user: str | None = None
     fhir_user: str | None = None
     roles: frozenset[str] = frozenset()
-    scopes: Mapping[str, frozenset[str]] | None = None
+    scopes: Scopes | None = None
     patient: str | None = None
     acts_for: frozenset[str] = frozenset()
     grant: str | None = None
@@ -104,6 +107,7 @@ class Agent:
     address: str | None = None
     purpose: str | None = None
     reason: str | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,13 @@ class Trace:
 class Permission:
     """What an agent may see and do, made by access/, required by every read and write of the store.
 
-    `restrictions`: a filter for each resource type that every row must match, ANDed into the database query; types
-    without one are unrestricted. `denied`: types out of reach. `reason`: why it was granted (system work names its own).
+    `restrictions`: a filter for each resource type that every row must match, before and after a write, ANDed into the
+    database query; types without one are unrestricted. `denied`: types out of reach. `reason`: why it was granted
+    (system work names its own). `criteria`: under which conditional criteria and references are matched, None: under
+    this one. `behind`: types whose resources are reached only through their `securityContext`. `keeps`: elements that a
+    write must leave as they are; `keeps_labels`: so must it leave security labels and the server's own tags. `shows`:
+    whether the agent may see what a write of it made of the resource. `opened`: ids of patients whose record an
+    emergency has opened to the agent -> the reason given.
     `trace`: the audit context; the store refuses to work without one.
     """
 
@@ -158,7 +167,18 @@ class Permission:
     reason: str
     restrictions: Mapping[str, Expression] = field(default_factory=dict)
     denied: frozenset[str] = frozenset()
+    criteria: Permission | None = None
+    behind: frozenset[str] = frozenset()
+    keeps: frozenset[str] = frozenset()
+    keeps_labels: bool = False
+    shows: bool = True
+    opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     trace: Trace | None = None
+
+    @property
+    def matching(self) -> Permission:
+        """The permission under which criteria are matched."""
+        return self.criteria or self
 
     def restriction(self, type: str) -> Expression | None:
         """The filter for rows of `type`, None when every row may be seen."""

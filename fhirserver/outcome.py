@@ -31,7 +31,9 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 CANONICAL = "https://fhirserver.example"
+INSUFFICIENT = 'Bearer realm="fhir", error="insufficient_scope"'  # RFC 6750 section 3.1
 ERROR_SYSTEM = f"{CANONICAL}/CodeSystem/error"
+RULE_SYSTEM = f"{CANONICAL}/br/CodeSystem/regra"
 
 
 class IssueCode(StrEnum):
@@ -76,6 +78,7 @@ class Issue:
 
     `issue_code`: R4 issue type. `code`: our stable code. `text`: what is wrong and how to fix it, without values
     from the request that may identify a person. `expression`: FHIRPath of the element, empty when not about one.
+    `system`: whose code it is, where a rule has a code system of its own.
     """
 
     issue_code: IssueCode
@@ -83,13 +86,14 @@ class Issue:
     text: str
     expression: tuple[str, ...] = ()
     severity: str = "error"
+    system: str = ERROR_SYSTEM
 
     def to_json(self) -> dict[str, Any]:
         """The issue as the JSON of OperationOutcome.issue."""
         issue: dict[str, Any] = {
             "severity": self.severity,
             "code": self.issue_code.value,
-            "details": {"coding": [{"system": ERROR_SYSTEM, "code": self.code}], "text": self.text},
+            "details": {"coding": [{"system": self.system, "code": self.code}], "text": self.text},
         }
         if self.expression:
             issue["expression"] = list(self.expression)
@@ -105,7 +109,8 @@ class OutcomeError(Exception):
     """A failure that is answered with `status` and one OperationOutcome.
 
     `text`: one sentence for the caller. `code`: stable code. `expression`: FHIRPath of the culprit.
-    `issues`: when there is more than one problem (then text/code are ignored). `retry_after`: seconds.
+    `issues`: when there is more than one problem (then text/code are ignored). `retry_after`: seconds. `challenge`: for
+    WWW-Authenticate.
     """
 
     status: ClassVar[int] = 500
@@ -120,6 +125,7 @@ class OutcomeError(Exception):
         issue_code: IssueCode | None = None,
         issues: Sequence[Issue] = (),
         retry_after: int | None = None,
+        challenge: str | None = None,
     ) -> None:
         if isinstance(expression, str):
             expression = (expression,)
@@ -127,6 +133,7 @@ class OutcomeError(Exception):
             Issue(issue_code or self.issue_code, code, text, tuple(expression)),
         )
         self.retry_after = retry_after
+        self.challenge = challenge
         super().__init__(self.issues[0].text)
 
     def to_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fhirserver.search.query import parse_query
 
 if TYPE_CHECKING:
+    from fhirserver.access.breakglass import BreakGlass
     from fhirserver.audit.alertbook import AlertBook
     from fhirserver.audit.feed import Feed
     from fhirserver.context import Permission, Version
@@ -42,6 +43,7 @@ class Services:
     searcher: Searcher
     indexer: Indexer
     pseudonym: Callable[[str, str], str]
+    break_glass: BreakGlass
     terminology: Terminology
     clock: Callable[[], int]
     new_id: Callable[[], str]

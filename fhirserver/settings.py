@@ -128,6 +128,62 @@ class Audit(BaseModel, extra="forbid"):
     alerts: Alerts = Alerts()
 
 
+class RoleSettings(BaseModel, extra="forbid"):
+    """What a role may do at most: types and letters as in scopes ("Patient.rs Observation.rs?category=laboratory")."""
+
+    all: str = Field("", description="Types of which all resources are reached.")
+    linked: str = Field(
+        "", description="Types of which those of the practitioner's own patients are reached."
+    )
+    own: str = Field(
+        "", description="Types of which those in one's own Practitioner compartment are reached."
+    )
+    patients: str = Field("", description="Types of which those of the patients one acts for are reached.")
+    clearance: list[str] = Field(
+        [], description="Security labels (R, V, HIV ...) that the role may see; * for all."
+    )
+
+
+class Issuer(BaseModel, extra="forbid"):
+    """A foreign authorization server whose access tokens (JWTs) are accepted."""
+
+    issuer: str = Field(description="Exact value of the claim iss.")
+    audience: str = Field("", description="Required value of the claim aud; empty: this server's FHIR base.")
+    jwks_url: str = Field(description="Where its public keys are; https only.")
+    algorithms: list[Literal["RS256", "ES256", "ES384", "EdDSA"]] = Field(
+        ["RS256"], description="Signature algorithms that are accepted."
+    )
+    types: list[str] = Field(["at+jwt"], description="Accepted values of the header typ.")
+    scope: str = Field("scope", description="Claim with the scopes, a string or a list.")
+    roles: str = Field("roles", description="Claim with the role codes; dots lead into objects.")
+    fhir_user: str = Field("fhirUser", description="Claim with the user's own resource.")
+    patient: str = Field("patient", description="Claim with the id of the patient in context.")
+    acts_for: str = Field("acts_for", description="Claim with the ids of patients that the user acts for.")
+    client: str = Field("client_id", description="Claim with the client's id.")
+
+
+class Validation(BaseModel, extra="forbid"):
+    """Against what writes are checked, besides the R4 definition of their type."""
+
+    mode: Literal["base", "claimed", "assigned"] = Field(
+        "claimed",
+        description="Profiles of every type: base: none; claimed: those in meta.profile that are known; "
+        "assigned: those in `assigned`. Extensions are checked by their definitions but for base.",
+    )
+    modes: dict[str, Literal["base", "claimed", "assigned"]] = Field(
+        {}, description="Another mode for single types, such as {Patient = 'assigned'}."
+    )
+    assigned: dict[str, list[str]] = Field(
+        {}, description="Type -> canonicals of the profiles that it must conform to in mode assigned."
+    )
+    unknown_profile: Literal["warning", "error"] = Field(
+        "warning", description="Whether a claimed profile that is not known is refused (error)."
+    )
+    unknown_modifier_extension: Literal["warning", "error"] = Field(
+        "warning", description="Whether a modifierExtension without a known definition is refused (error)."
+    )
+
+
 class Settings(BaseSettings):
     """The server's settings. Unknown names in the TOML file are refused."""
 
@@ -135,9 +191,7 @@ class Settings(BaseSettings):
         env_prefix="FHIRSERVER_", env_nested_delimiter="__", toml_file="fhirserver.toml", extra="forbid"
     )
 
-    host: str = Field(
-        "127.0.0.1", description="Address to listen on. Others than loopback need authorization."
-    )
+    host: str = Field("127.0.0.1", description="Address to listen on. In open mode only loopback.")
     port: int = Field(8000, description="TCP port to listen on.")
     workers: int = Field(1, ge=1, description="Worker processes.")
     base_url: str = Field("", description="Public URL of the server without /fhir; empty: http://host:port.")
@@ -167,8 +221,21 @@ class Settings(BaseSettings):
         None, description="Folder where several workers share their metrics; set by serve."
     )
     docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
+    open_mode: bool = Field(
+        False, description="Ask for no token: everyone on this machine may do everything. Loopback only."
+    )
+    roles: dict[str, RoleSettings] = Field(
+        {}, description="Roles that replace those of the same code, or add to them."
+    )
+    link_past_months: int = Field(
+        24, ge=0, description="How long ago an Appointment or Encounter still links."
+    )
+    link_future_months: int = Field(3, ge=0, description="How far ahead an Appointment links already.")
+    issuers: list[Issuer] = Field([], description="Foreign authorization servers whose tokens are accepted.")
+    insecure_jwks: bool = Field(False, description="Allow http for key sets on loopback; for tests.")
     limits: Limits = Limits()
-    audit: Audit = Audit()
+    audit: Audit = Field(Audit(), description="The audit log; it cannot be turned off.")
+    validation: Validation = Validation()
 
     @property
     def fhir_base(self) -> str:

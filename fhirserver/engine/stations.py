@@ -17,7 +17,15 @@ from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission, R
 from fhirserver.engine import bundle
 from fhirserver.interactions import auditevents, create, delete, history, patch, read, search, update, vread
 from fhirserver.operations import OPERATIONS
-from fhirserver.outcome import BadRequest, Internal, Invalid, OutcomeError, Unavailable
+from fhirserver.outcome import (
+    BadRequest,
+    Internal,
+    Issue,
+    IssueCode,
+    OutcomeError,
+    Unavailable,
+    operation_outcome,
+)
 
 if TYPE_CHECKING:
     from fhirserver.access.gate import Gate
@@ -28,6 +36,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("fhirserver.engine")
 _BREATH = 16
+_PATCHED = Issue(
+    IssueCode.INFORMATIONAL, "patched", "The resource was patched; the token does not open it for reading.",
+    severity="information",
+)  # fmt: skip
 
 HANDLERS: Mapping[Kind, Handler] = MappingProxyType(
     {
@@ -78,24 +90,26 @@ class Engine:
         if not exchange.atomic:
             return await bundle.run_batch(self, exchange)
         try:
-            return await bundle.run_transaction(self, exchange)
+            results = await bundle.run_transaction(self, exchange)
         except OutcomeError as error:
             return (failed(error),)
         except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
             _LOG.exception("transaction failed", extra={"request_id": exchange.request_id})
             return (failed(_fault()),)
+        for interaction in exchange.interactions:
+            self.gate.written(interaction)
+        return results
 
     async def run_one(self, exchange: Exchange, interaction: Interaction) -> Result:
         """One interaction through its stations, alone."""
         if interaction.refused is not None:
             return failed(interaction.refused)
         try:
-            permission = self.authorize(exchange.agent, interaction)
+            permission = await self.authorize(exchange.agent, interaction)
             self.validate(interaction)
-            if interaction.kind in _POINT_READS:
-                async with asyncio.timeout(_READ_SECONDS):
-                    return await self.handle(interaction, permission, self.services)
-            return await self.handle(interaction, permission, self.services)
+            seconds = _READ_SECONDS if interaction.kind in _POINT_READS else None
+            async with asyncio.timeout(seconds):
+                result = await self.handle(interaction, permission, self.services)
         except TimeoutError:
             return failed(
                 Unavailable(
@@ -107,13 +121,18 @@ class Engine:
         except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
             _LOG.exception("interaction failed", extra={"request_id": exchange.request_id})
             return failed(_fault())
+        self.gate.written(interaction)
+        return result
 
-    def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
+    async def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
         """What the agent may do with `interaction`, under its audit context. Raises Forbidden, NotAllowed."""
         auditevents.check(interaction, self.auditor.searchable, self.services)
-        permission = self.gate.authorize(agent, interaction)
-        denied = permission.denied | auditevents.out_of_reach(interaction)
-        return replace(permission, denied=denied, trace=interaction.trace)
+        permission = await self.gate.authorize(agent, interaction)
+        apart, trace = auditevents.out_of_reach(interaction), interaction.trace
+        criteria = permission.criteria
+        if criteria is not None:
+            criteria = replace(criteria, denied=criteria.denied | apart, trace=trace)
+        return replace(permission, denied=permission.denied | apart, criteria=criteria, trace=trace)
 
     def validate(self, interaction: Interaction) -> None:
         """Raise BadRequest (no resource, another type) or Invalid (the resource breaks its definition)."""
@@ -130,9 +149,7 @@ class Engine:
                 code="type-mismatch",
                 expression="resourceType",
             )
-        issues = self.services.validator.validate(body, interaction.type)
-        if issues:
-            raise Invalid(issues=issues)
+        self.services.validator.require(body, interaction.type)
 
     async def validate_all(self, interactions: tuple[Interaction, ...]) -> list[OutcomeError | None]:
         """The failure of each interaction, None for a valid one; lets other requests breathe in between."""
@@ -153,7 +170,10 @@ class Engine:
         """The handler's result. Raises OutcomeError."""
         if interaction.kind is Kind.OPERATION:
             return await OPERATIONS[interaction.operation or ""].handler(interaction, permission, services)
-        return await HANDLERS[interaction.kind](interaction, permission, services)
+        result = await HANDLERS[interaction.kind](interaction, permission, services)
+        if interaction.kind is Kind.PATCH and not permission.shows and result.version is not None:
+            return replace(result, resource=operation_outcome((_PATCHED,)))
+        return result
 
 
 def failed(error: OutcomeError) -> Result:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fhirserver.access.gate import ANONYMOUS
 from fhirserver.context import Agent, Exchange, Kind, Request
 from fhirserver.engine.routes import ROUTES
 from fhirserver.engine.stations import Engine, failed
@@ -78,7 +79,7 @@ class FhirApp:
             any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
             any_format = any_format or scope["path"].rpartition("/$")[2] in _NATIVE
             how = answering(headers, query, scope["method"], request_id, any_format=any_format)
-            agent = await self.engine.gate.agent(headers.get("authorization"))
+            agent = ANONYMOUS if scope["path"] in _PUBLIC else await self.engine.gate.agent(headers)
             exchange = await self.reader.exchange(scope, receive, headers, request, agent)
             status, out, body = await self._answer(exchange, how)
         except ClientGone:
@@ -150,6 +151,7 @@ def _seen(exchange: Exchange | None) -> Seen:
 
 _BINARY = "/fhir/Binary/"
 _NATIVE = frozenset(operation.name for operation in OPERATIONS.values() if operation.native)
+_PUBLIC = ("/fhir/metadata", "/fhir/metadata/")
 _TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
     "transaction": "/",
     "operation": "/{type}/{id}/${operation}",

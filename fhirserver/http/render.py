@@ -87,6 +87,8 @@ class Renderer:
                 headers.append((b"content-location", self._location(version).encode()))
         if result.error is not None and result.error.retry_after is not None:
             headers.append((b"retry-after", str(result.error.retry_after).encode()))
+        if result.error is not None and result.error.challenge is not None:
+            headers.append((b"www-authenticate", result.error.challenge.encode()))
         if isinstance(result.error, NotAllowed):
             allow = [*result.error.allow, *(("HEAD",) if "GET" in result.error.allow else ())]
             headers.append((b"allow", ", ".join(dict.fromkeys(allow)).encode()))

@@ -16,6 +16,7 @@ from fhirserver.http import negotiation
 from fhirserver.http.body import Receive, read_body
 from fhirserver.http.negotiation import FORM, JSON_PATCH, Format
 from fhirserver.http.peer import Network, peer_address
+from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import (
     BadRequest,
     NotAcceptable,
@@ -172,7 +173,13 @@ class RequestReader:
             pairs = interaction.query + _form(data, content_type)
             told = replace(request, form=data)
             return Exchange(agent, (replace(interaction, query=pairs),), request.id, request=told)
-        interaction = replace(interaction, body=self._parsed(interaction, data, content_type))
+        try:
+            body = self._parsed(interaction, data, content_type)
+        except BadRequest as error:
+            if interaction.operation is None or not OPERATIONS[interaction.operation].judges_body:
+                raise
+            body = error
+        interaction = replace(interaction, body=body)
         if interaction.kind is Kind.BATCH:
             return self._bundle(interaction.body, headers, request, agent)
         return Exchange(agent, (interaction,), request.id, request=request)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fhirserver.operations import (
     auditreports,
+    break_glass,
     everything,
     expand,
     ledger,
@@ -16,6 +17,7 @@ from fhirserver.operations import (
     meta,
     subsumes,
     translate,
+    validate,
     validate_code,
 )
 from fhirserver.outcome import CANONICAL
@@ -32,6 +34,9 @@ class Operation:
     """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
 
     `definition`: canonical, where "{type}" stands for the resource type.
+    `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
+    `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
+    and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     `native`: it may answer in a format of its own, which Accept and _format may then name.
     """
 
@@ -43,7 +48,16 @@ class Operation:
     summary: str
     types: tuple[str, ...] = ()
     affects_state: bool = False
+    needs: tuple[str, ...] | None = None
+    judges_body: bool = False
     native: bool = False
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters that a token must have."""
+        if self.needs is not None:
+            return self.needs
+        return ("u",) if self.affects_state else ("r",)
 
     def offered(self, level: str, type: str | None) -> bool:
         """True when the operation may be called at `level` on `type`."""
@@ -62,10 +76,22 @@ def _core(name: str) -> str:
     return f"http://hl7.org/fhir/OperationDefinition/{name}"
 
 
+_TERMINOLOGY = ("r", "s")
+
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         operation.name: operation
         for operation in (
+            Operation(
+                "break-glass",
+                f"{CANONICAL}/OperationDefinition/break-glass",
+                ("system",),
+                ("POST",),
+                break_glass.handle,
+                "Open one patient's record in an emergency, for an hour",
+                affects_state=True,
+                needs=(),
+            ),
             Operation(
                 "everything",
                 _core("{type}-everything"),
@@ -91,6 +117,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_add,
                 "Add profiles, tags or security labels without a new version of the content",
                 affects_state=True,
+                needs=("ur",),
             ),
             Operation(
                 "meta-delete",
@@ -100,6 +127,17 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_delete,
                 "Remove profiles, tags or security labels",
                 affects_state=True,
+                needs=("ur",),
+            ),
+            Operation(
+                "validate",
+                _core("Resource-validate"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                validate.handle,
+                "What is wrong with a resource, by its type and by profiles, and what could be better",
+                judges_body=True,
+                needs=("c", "u"),
             ),
             Operation(
                 "proof",
@@ -169,6 +207,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 expand.handle,
                 "The codes of a value set, all or page by page",
                 types=("ValueSet",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "validate-code",
@@ -178,6 +217,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 validate_code.handle,
                 "Whether a code is in a value set or a code system, and its display right",
                 types=("ValueSet", "CodeSystem"),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "lookup",
@@ -187,6 +227,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 lookup.handle,
                 "Display, designations and properties of a code",
                 types=("CodeSystem",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "subsumes",
@@ -196,6 +237,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 subsumes.handle,
                 "How two codes of a code system relate",
                 types=("CodeSystem",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "translate",
@@ -205,6 +247,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 translate.handle,
                 "Translations of a code by concept maps",
                 types=("ConceptMap",),
+                needs=_TERMINOLOGY,
             ),
         )
     }

@@ -31,6 +31,7 @@ from fhirserver.search.expression import (
     Near,
     Not,
     Numbers,
+    Only,
     Or,
     Starts,
     Updated,
@@ -199,6 +200,8 @@ def _leaf(expression: Compilable, place: Place) -> Filter:
     match expression:
         case Equals(field, values):
             return {place.prefix + field: _one_of(values)}
+        case Only(field, value):
+            return {place.prefix + field: {"$eq": [value]}}
         case Missing(field, missing):
             return {place.prefix + field: {"$exists": not missing}}
         case Starts(field, text):

@@ -12,7 +12,7 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import HISTORY, VERSION_FIELDS, is_id, is_type, key_of, version_of
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import not_found
-from fhirserver.store.visible import are_visible
+from fhirserver.store.visible import are_reachable, are_visible, is_behind_visible
 
 
 async def read(parts: Parts, type: str, id: str, permission: Permission) -> Version:
@@ -30,7 +30,23 @@ async def current(parts: Parts, type: str, id: str, permission: Permission) -> V
         document = await lanes.read(parts.lane, type, key)
     else:
         document = await _find_restricted(parts, type, key, restriction)
-    return version_of(document, type, id) if document else None
+        if document is None:
+            return await _deletion(parts, type, id, permission)
+    if document is None:
+        return None
+    version = version_of(document, type, id)
+    if permission.behind and not await is_behind_visible(parts, version, permission):
+        return None
+    return version
+
+
+async def _deletion(parts: Parts, type: str, id: str, permission: Permission) -> Version | None:
+    """The current version where it is a deletion of what the permission covers: it has no search fields to match."""
+    document = await lanes.read(parts.lane, type, key_of(parts.tenant, type, id))
+    if document is None or document.get("raw") is not None:
+        return None
+    version = version_of(document, type, id)
+    return version if all(await are_visible(parts, [version], permission)) else None
 
 
 async def owners(parts: Parts, type: str, id: str) -> tuple[str, ...] | None:
@@ -54,7 +70,7 @@ async def vread(parts: Parts, type: str, id: str, vid: int, permission: Permissi
     if document is None or document["v"] != vid:
         raise not_found(type, id)
     version = version_of(document, type, id)
-    if not all(await are_visible(parts, [version], permission)):
+    if not all(await are_reachable(parts, [version], permission)):
         raise not_found(type, id)
     return _alive(version, type, id)
 

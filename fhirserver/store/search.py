@@ -14,9 +14,9 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhirserver.context import JsonObject, Permission, Version
-from fhirserver.outcome import BadRequest, Forbidden, Issue
+from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden, Issue
 from fhirserver.r4.definitions import Definitions
-from fhirserver.search.expression import And, Dates, Expression, Missing, Or, both
+from fhirserver.search.expression import And, Dates, Expression, Missing, Or, both, hops
 from fhirserver.search.include import Include, Path
 from fhirserver.search.modifiers import field_of
 from fhirserver.search.query import SearchQuery
@@ -107,6 +107,7 @@ class Searcher:
         trace = trace_of(permission)
         resolver = self.resolver(permission, session)
         expression = dict(query.filters)[type]
+        _check_hops([(type, expression)], permission)
         plan = await resolver.plan(type, expression)
         rows = await resolver.run(type, plan, VERSION_FIELDS, limit)
         found = [self.version(type, document) for document in rows]
@@ -126,6 +127,7 @@ class Searcher:
     ) -> SearchQuery:
         """The query for the types that are there, with what $everything asks beyond its parameters."""
         filters = [(type, filter) for type, filter in query.filters if type not in permission.denied]
+        _check_hops(filters, permission)
         if len(filters) > 1:
             existing = await self.existing(session)
             filters = [(t, f) for t, f in filters if existing is None or t in existing]
@@ -327,6 +329,16 @@ class _Run:
                 await explain.explain(resolver, type, plan, stretch.sort, stages, self.query.shown.count + 1)
             )
         return FoundPage([], [], plan=explain.parameters(type, plans))
+
+
+def _check_hops(filters: Sequence[tuple[str, Expression]], permission: Permission) -> None:
+    """Raises Forbidden for a chain or _has over types that the caller may not search."""
+    if permission.denied and any(types <= permission.denied for _, each in filters for types in hops(each)):
+        raise Forbidden(
+            "The search reaches a type that the token does not let you search (a chain, _has or _list).",
+            code="scope-insufficient",
+            challenge=INSUFFICIENT,
+        )
 
 
 async def _computed(

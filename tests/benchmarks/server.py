@@ -46,14 +46,14 @@ def status_of(port: int, path: str) -> int:
 
 
 def environment() -> dict[str, str]:
-    """The environment without settings of the developer's own server, so that defaults are measured.
+    """The environment without settings of the developer's own server, so that defaults are measured, in open mode.
 
     FHIRSERVER_MONGOD stays: it only says where the database program is.
     """
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith("FHIRSERVER_") or k == "FHIRSERVER_MONGOD"
     }
-    return kept | {"PYTHONPATH": str(ROOT)}
+    return kept | {"PYTHONPATH": str(ROOT), "FHIRSERVER_OPEN_MODE": "true"}
 
 
 @dataclass

@@ -86,8 +86,8 @@ def test_loading_what_does_not_exist_is_a_usage_error(capsys: pytest.CaptureFixt
 def test_serving_to_other_machines_without_authorization_is_refused(
     host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["serve", "--host", host]) == 2
-    assert "no authorization is configured" in capsys.readouterr().err
+    assert main(["serve", "--open", "--host", host]) == 2
+    assert "open to all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])

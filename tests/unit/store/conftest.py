@@ -10,10 +10,7 @@ import pytest
 
 from fhirserver.context import Version
 from fhirserver.store import Store, connect
-from tests.kit.mongo import database_name, mongodb_uri
 from tests.kit.trace import permitted
-
-__all__ = ["database_name", "mongodb_uri"]
 
 EVERYTHING = permitted("test")
 

@@ -263,7 +263,6 @@ WOMEN = permitted(
         ("Encounter?patient._id=p1", ""),
         ("Patient?_has:Observation:patient:status=final", "p2"),
         ("Patient?_has:Observation:performer:status=final", ""),
-        ("Patient?organization.name=norte", ""),
         ("Organization", ""),
         ("?_id=p1,p2,o", "Patient/p2"),
         (f"Encounter?patient={BASE}/Patient/p1", "x"),
@@ -274,6 +273,20 @@ def test_every_hop_obeys_the_permission(corpus: Corpus, url: str, matches: str) 
     assert corpus.page(url + ("&" if "?" in url else "?") + "_total=accurate", WOMEN).total == len(
         matches.split()
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "Patient?organization.name=norte",
+        "Patient?organization:Organization.name:exact=norte",
+        "Encounter?patient.organization.name=norte",
+        "Patient?_filter=organization.name eq 'norte'",
+    ],
+)
+def test_a_hop_to_a_type_out_of_reach_is_refused(corpus: Corpus, url: str) -> None:
+    with pytest.raises(Forbidden):
+        corpus.found(url, WOMEN)
 
 
 def test_a_restriction_may_itself_reach_other_resources(corpus: Corpus) -> None:
