@@ -222,14 +222,15 @@ class Feed:
         end = min(at + BATCH, size)
         if newest is None or end <= at:
             return at
-        for event in await self.ledger.at(at, end):
-            writer.write(event_frame(event))
-            await writer.drain()
-        if end == size:
-            sealed = newest.note.split("\n")[3].removeprefix("sealed ")
-            writer.write(frame(newest.note.encode(), at=sealed, msgid="CHECKPOINT"))
+        events = await self.ledger.at(at, end)
         async with asyncio.timeout(_PATIENCE):
-            await writer.drain()
+            for event in events:
+                writer.write(event_frame(event))
+                await writer.drain()
+            if end == size:
+                sealed = newest.note.split("\n")[3].removeprefix("sealed ")
+                writer.write(frame(newest.note.encode(), at=sealed, msgid="CHECKPOINT"))
+                await writer.drain()
             while _unacknowledged(writer):  # noqa: ASYNC110 the kernel tells nobody
                 await asyncio.sleep(0.005)
         return end
@@ -238,9 +239,9 @@ class Feed:
 def _unacknowledged(writer: asyncio.StreamWriter) -> int:
     """Bytes that wait here, or that the receiver's machine has not acknowledged yet."""
     transport = writer.transport
-    waiting = transport.get_write_buffer_size()
-    handle = transport.get_extra_info("socket").fileno()
-    if handle < 0:
+    connection = transport.get_extra_info("socket")
+    if transport.is_closing() or connection is None or (handle := connection.fileno()) < 0:
         raise ConnectionResetError
-    answer = fcntl.ioctl(handle, termios.TIOCOUTQ, struct.pack("i", 0))  # SIOCOUTQ
+    waiting = transport.get_write_buffer_size()
+    answer = fcntl.ioctl(handle, termios.TIOCOUTQ, struct.pack("i", 0))  # Linux: SIOCOUTQ
     return int(waiting + struct.unpack("i", answer)[0])

@@ -349,7 +349,7 @@ def built(server: Server) -> Callable[[Work], Any]:
             base = await lay(settings)
             try:
                 await base.audit.start()
-                services = base.services(base.core)
+                services = base.services(base.core, base.validator(()))
                 trace = Trace({"k": "operation", "n": "officer"}, services.new_id)
                 agent = Agent("officer", client="console", user="u-9", fhir_user="Practitioner/9")
                 result = await work(services, Permission(agent, "test", trace=trace))

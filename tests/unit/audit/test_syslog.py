@@ -139,7 +139,8 @@ async def test_rsyslog_gets_every_sealed_event_in_order_and_again_after_an_outag
     rsyslog.stop()
     rows += unsealed + await kit.record(writer, 30)
     await sealer.seal()
-    await kit.alarmed.wait()
+    async with asyncio.timeout(30):
+        await kit.alarmed.wait()
     rsyslog.start()
     await until_taken(rsyslog, times(kit, rows))
     task.cancel()
@@ -180,7 +181,8 @@ async def test_a_receiver_with_a_strange_certificate_gets_nothing(
         with pytest.raises(ssl.SSLCertVerificationError):
             await feed._connection()
         task = asyncio.create_task(feed.run())
-        await kit.alarmed.wait()
+        async with asyncio.timeout(30):
+            await kit.alarmed.wait()
         task.cancel()
         assert strange.messages() == []
     finally:
