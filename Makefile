@@ -17,9 +17,9 @@ ifneq ($(shell cat $(VENV)/.home 2>/dev/null),$(CURDIR))
 STALE := stale
 endif
 
-.PHONY: help setup setup-dev run test lint types bench docs definitions package lock format e2e clean stale
+.PHONY: help setup setup-dev run test lint types bench bench-validation docs definitions package lock format e2e clean stale
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.runtime ## build .venv from the pinned requirements and install the server into it
 setup-dev: $(VENV)/.dev ## the same with the tools that tests and checks need
@@ -63,6 +63,9 @@ format: setup-dev ## mend what ruff can mend
 
 bench: setup-dev ## measure against a server of its own; JSON in bench-results/
 	@exec $(PY) -m tests.benchmarks $(ARGS)
+
+bench-validation: setup-dev package ## measure validation beside fhir.resources (ratios within one run)
+	@exec $(PY) -m tests.benchmarks.validation $(ARGS)
 
 e2e: setup-dev package ## only the end-to-end tests
 	@exec $(PY) -m pytest tests/e2e $(ARGS)

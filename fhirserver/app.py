@@ -7,7 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,18 +56,24 @@ from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import instance_id, signing_key
+from fhirserver.store.lanes import Database
 from fhirserver.store.migrate import migrate
 from fhirserver.store.oauth import OAuthStore
+from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
 from fhirserver.store.terminology import MongoTerminology
+from fhirserver.store.terminology_packages import WithPackages
 from fhirserver.store.tokens import Tokens
 from fhirserver.terminology import Terminology
 from fhirserver.terminology.questions import Questions
 from fhirserver.terminology.shipped import Shipped
 from fhirserver.validation import Validator
+from fhirserver.validation.bindings import ValueSets
+from fhirserver.validation.profiled import Policy
+from fhirserver.validation.profiles import Profiles
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 T = TypeVar("T")
@@ -114,8 +121,8 @@ class Foundation:
     access_log: AccessLog
     core: Definitions
     elements: Elements
-    validator: Validator
     terminology: Terminology
+    value_sets: ValueSets
     cursor_key: bytes
     break_glass: BreakGlass
     tokens: TokenCheck
@@ -127,7 +134,25 @@ class Foundation:
     origins: frozenset[str] = frozenset()
     on_event: OnEvent = on_nothing
 
-    def services(self, definitions: Definitions) -> Services:
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.client.close()
+        self.oauth.close()
+
+    def validator(self, profiles: Sequence[dict[str, Any]]) -> Validator:
+        """The validator by R4's profiles and these."""
+        chosen = self.settings.validation
+        known = Profiles.of(profiles, elements=self.elements, terminology=self.terminology)
+        policy = Policy(
+            chosen.mode,
+            chosen.modes,
+            {type: tuple(canonicals) for type, canonicals in chosen.assigned.items()},
+            chosen.unknown_profile,
+            chosen.unknown_modifier_extension,
+        )
+        return Validator(self.elements, self.value_sets, known, policy)
+
+    def services(self, definitions: Definitions, validator: Validator) -> Services:
         """The services over `definitions`."""
         settings = self.settings
         indexer = Indexer(definitions, settings.tenant, settings.fhir_base)
@@ -152,7 +177,7 @@ class Foundation:
             settings,
             definitions,
             self.elements,
-            self.validator,
+            validator,
             store,
             searcher,
             indexer,
@@ -230,8 +255,8 @@ async def lay(settings: Settings) -> Foundation:
         AccessLog(),
         core,
         elements,
-        Validator(elements),
-        Terminology(shipped, source),
+        Terminology(shipped, WithPackages(source, database, settings.tenant)),
+        ValueSets.load(),
         await signing_key(database, settings),
         break_glass,
         TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base),
@@ -251,8 +276,9 @@ async def build(settings: Settings) -> Application:
     base = await lay(settings)
     database = base.client[settings.database]
     own = await own_parameters(database, settings.tenant, base.core)
+    profiles = await own_profiles(database, settings.tenant)
     await base.terminology.refresh()
-    services = base.services(with_own(base.core, own))
+    services = base.services(with_own(base.core, own), base.validator(profiles.resources))
     front = Front(base.fhir(services))
 
     async def ready() -> list[str]:
@@ -277,7 +303,7 @@ async def build(settings: Settings) -> Application:
         base.on_event,
     )
     await _follow_origins(base)
-    tasks = [asyncio.create_task(_follow(base, front, own))]
+    tasks = [asyncio.create_task(_follow(base, front, own, profiles.stamp))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
     application = Application(front, services, _nothing)
@@ -290,8 +316,7 @@ async def build(settings: Settings) -> Application:
             base.metrics.snapshot()
         base.access_log.flush()
         await front.fhir.engine.services.store.close()
-        await base.client.close()
-        base.oauth.close()
+        await base.close()
 
     application.close = close
     return application
@@ -312,30 +337,48 @@ def with_own(core: Definitions, own: OwnParameters) -> Definitions:
     return definitions
 
 
-async def _follow(base: Foundation, front: Front, own: OwnParameters) -> None:
-    """Take up changes of the clinic's terminology and search parameters, also those that other workers received."""
+async def _follow(base: Foundation, front: Front, own: OwnParameters, stamp: object) -> None:
+    """Take up changes of terminology, search parameters and profiles, also those that other workers received.
+
+    `stamp`: of the profiles that are in effect.
+    """
     settings = base.settings
     database = base.client[settings.database]
     await asyncio.sleep(FOLLOW_SECONDS)
     await asyncio.to_thread(base.terminology.warm)
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
+        validator = front.fhir.engine.services.validator
         try:
             await _follow_origins(base)
             await base.terminology.refresh()
             new = await own_parameters(database, settings.tenant, base.core)
+            seen = await profiles_stamp(database, settings.tenant)
+            if seen != stamp:
+                profiles = await own_profiles(database, settings.tenant)
+                validator, seen = base.validator(profiles.resources), profiles.stamp
         except OutcomeError:
             continue
-        if (new.stamp, new.pending) != (own.stamp, own.pending):
-            own = new
+        if (new.stamp, new.pending, seen) != (own.stamp, own.pending, stamp):
+            own, stamp = new, seen
             retired = front.fhir.engine.services.store
-            front.fhir = base.fhir(base.services(with_own(base.core, own)))
+            front.fhir = base.fhir(base.services(with_own(base.core, own), validator))
             await retired.close()
 
 
 async def _follow_origins(base: Foundation) -> None:
     """Take up the origins of registered apps."""
     base.origins = await asyncio.to_thread(base.oauth.clients.origins)
+
+
+@asynccontextmanager
+async def conformance(settings: Settings) -> AsyncIterator[tuple[Foundation, Database]]:
+    """The parts and the database, for commands that manage definitions. Raises OutcomeError, CannotStart."""
+    base = await lay(settings)
+    try:
+        yield base, base.client[settings.database]
+    finally:
+        await base.close()
 
 
 async def reindex(
@@ -361,8 +404,7 @@ async def reindex(
             await mark_indexed(database, settings.tenant, own.stamp)
         return done
     finally:
-        await base.client.close()
-        base.oauth.close()
+        await base.close()
 
 
 async def _snapshots(metrics: Metrics) -> None:
@@ -383,8 +425,7 @@ async def with_oauth(settings: Settings, work: Callable[[Parts, Visit], T]) -> T
     finally:
         for event in visit.events:
             await base.on_event(event)
-        await base.client.close()
-        base.oauth.close()
+        await base.close()
 
 
 async def mint_token(

@@ -140,7 +140,8 @@ class Permission:
     (system work names its own). `criteria`: under which conditional criteria and references are matched, None: under
     this one. `behind`: types whose resources are reached only through their `securityContext`. `keeps`: elements that a
     write must leave as they are; `keeps_labels`: so must it leave security labels and the server's own tags. `shows`:
-    whether the agent may see what a write of it made of the resource.
+    whether the agent may see what a write of it made of the resource. `opened`: ids of patients whose record an
+    emergency has opened to the agent -> the reason given.
     """
 
     agent: Agent
@@ -152,6 +153,7 @@ class Permission:
     keeps: frozenset[str] = frozenset()
     keeps_labels: bool = False
     shows: bool = True
+    opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
     @property
     def matching(self) -> Permission:

@@ -33,6 +33,7 @@ from typing import Any, ClassVar
 CANONICAL = "https://fhirserver.example"
 INSUFFICIENT = 'Bearer realm="fhir", error="insufficient_scope"'  # RFC 6750 section 3.1
 ERROR_SYSTEM = f"{CANONICAL}/CodeSystem/error"
+RULE_SYSTEM = f"{CANONICAL}/br/CodeSystem/regra"
 
 
 class IssueCode(StrEnum):
@@ -77,6 +78,7 @@ class Issue:
 
     `issue_code`: R4 issue type. `code`: our stable code. `text`: what is wrong and how to fix it, without values
     from the request that may identify a person. `expression`: FHIRPath of the element, empty when not about one.
+    `system`: whose code it is, where a rule has a code system of its own.
     """
 
     issue_code: IssueCode
@@ -84,13 +86,14 @@ class Issue:
     text: str
     expression: tuple[str, ...] = ()
     severity: str = "error"
+    system: str = ERROR_SYSTEM
 
     def to_json(self) -> dict[str, Any]:
         """The issue as the JSON of OperationOutcome.issue."""
         issue: dict[str, Any] = {
             "severity": self.severity,
             "code": self.issue_code.value,
-            "details": {"coding": [{"system": ERROR_SYSTEM, "code": self.code}], "text": self.text},
+            "details": {"coding": [{"system": self.system, "code": self.code}], "text": self.text},
         }
         if self.expression:
             issue["expression"] = list(self.expression)

@@ -91,6 +91,28 @@ class Issuer(BaseModel, extra="forbid"):
     client: str = Field("client_id", description="Claim with the client's id.")
 
 
+class Validation(BaseModel, extra="forbid"):
+    """Against what writes are checked, besides the R4 definition of their type."""
+
+    mode: Literal["base", "claimed", "assigned"] = Field(
+        "claimed",
+        description="Profiles of every type: base: none; claimed: those in meta.profile that are known; "
+        "assigned: those in `assigned`. Extensions are checked by their definitions but for base.",
+    )
+    modes: dict[str, Literal["base", "claimed", "assigned"]] = Field(
+        {}, description="Another mode for single types, such as {Patient = 'assigned'}."
+    )
+    assigned: dict[str, list[str]] = Field(
+        {}, description="Type -> canonicals of the profiles that it must conform to in mode assigned."
+    )
+    unknown_profile: Literal["warning", "error"] = Field(
+        "warning", description="Whether a claimed profile that is not known is refused (error)."
+    )
+    unknown_modifier_extension: Literal["warning", "error"] = Field(
+        "warning", description="Whether a modifierExtension without a known definition is refused (error)."
+    )
+
+
 class Settings(BaseSettings):
     """The server's settings. Unknown names in the TOML file are refused."""
 
@@ -141,6 +163,7 @@ class Settings(BaseSettings):
     issuers: list[Issuer] = Field([], description="Foreign authorization servers whose tokens are accepted.")
     insecure_jwks: bool = Field(False, description="Allow http for key sets on loopback; for tests.")
     limits: Limits = Limits()
+    validation: Validation = Validation()
     oauth: OAuth = OAuth()
 
     @field_validator("trusted_proxies")

@@ -15,7 +15,7 @@ from typing import Any
 from fhirserver.context import JsonObject
 from fhirserver.r4.dates import date_range
 from fhirserver.r4.definitions import Definitions
-from fhirserver.r4.jsontext import parse_json
+from fhirserver.r4.jsontext import dump_json, parse_json
 from fhirserver.search.expression import EVERYTHING, Dates, Equals, Expression, Ids, Not, both, either
 from fhirserver.search.types.ranges import Bound
 from fhirserver.store.relations import ConsentChange, Relations
@@ -47,10 +47,11 @@ class Provision:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What one Consent says. `patients`: ids."""
+    """What Consents of one form say. `patients`: ids of those who gave them. `form`: the provision's text."""
 
     patients: tuple[str, ...]
     root: Provision
+    form: str = ""
 
 
 @dataclass(slots=True)
@@ -61,11 +62,12 @@ class ConsentBook:
     clock: Callable[[], float]
     fresh: float
     _policies: dict[str, Policy] = field(default_factory=dict)
+    _grouped: tuple[Policy, ...] | None = ()
     _newest: int | None = None
     _read: float = float("-inf")
 
     async def policies(self) -> tuple[Policy, ...]:
-        """The policies that withhold anything."""
+        """The policies that withhold anything, one for each form: most Consents of a clinic are alike."""
         if self._read <= self.clock() - self.fresh:
             now = self.clock()
             since = self._newest - _OVERLAP if self._newest is not None else None
@@ -74,18 +76,32 @@ class ConsentBook:
                 self._take(change)
             self._newest = self._newest or int(now * 1e6)
             self._read = now
-        return tuple(self._policies.values())
+        if self._grouped is None:
+            self._grouped = _grouped(self._policies.values())
+        return self._grouped
 
     def forget(self) -> None:
         """A Consent was written: look again before the next answer."""
         self._read = float("-inf")
 
     def _take(self, change: ConsentChange) -> None:
-        self._policies.pop(change.key, None)
+        before = self._policies.pop(change.key, None)
         if change.raw is not None and change.patients:
             policy = read_policy(parse_json(change.raw), change.patients)
             if _ever_denies(policy.root):
                 self._policies[change.key] = policy
+        if self._policies.get(change.key) != before:
+            self._grouped = None
+
+
+def _grouped(policies: Iterable[Policy]) -> tuple[Policy, ...]:
+    forms: dict[str, list[Policy]] = {}
+    for policy in policies:
+        forms.setdefault(policy.form, []).append(policy)
+    return tuple(
+        Policy(tuple(id for each in alike for id in each.patients), alike[0].root, form)
+        for form, alike in forms.items()
+    )
 
 
 def read_policy(consent: JsonObject, patients: tuple[str, ...]) -> Policy:
@@ -94,7 +110,8 @@ def read_policy(consent: JsonObject, patients: tuple[str, ...]) -> Policy:
     base = bool(codes & _OPT_OUT)
     given = consent.get("provision")
     nested = (_provision(given, base),) if isinstance(given, dict) else ()
-    return Policy(patients, Provision(base, {}, nested))
+    form = dump_json({"denies": base, "provision": given}).decode()
+    return Policy(patients, Provision(base, {}, nested), form)
 
 
 def _provision(resource: JsonObject, denies: bool) -> Provision:
@@ -133,7 +150,7 @@ class Conditions:
 
     def reached(self, provision: Provision, *, denies: bool) -> Expression | None:
         """The resources that `provision` denies (else permits), None for none."""
-        matching = self._matching(provision.resource, widely=denies)
+        matching = self._fulfilling(provision.resource, widely=denies)
         if matching is None:
             return None
         if provision.denies is denies:
@@ -145,7 +162,7 @@ class Conditions:
         inner = tuple(each for each in found if each is not None)
         return both(matching, either(inner)) if inner else None
 
-    def _matching(self, provision: JsonObject, *, widely: bool) -> Expression | None:
+    def _fulfilling(self, provision: JsonObject, *, widely: bool) -> Expression | None:
         """The resources that fulfil the conditions; None for none. `widely`: what is unknown counts as fulfilled."""
         if not self._concerns(provision, widely=widely):
             return None

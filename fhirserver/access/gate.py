@@ -49,13 +49,19 @@ class Gate:
         if authorization is None:
             return self._without_token()
         if len(authorization) > _LONGEST or ", " in authorization:
-            raise _malformed("Send one Authorization header of at most 8 KiB.")
+            raise BadRequest(
+                "Send one Authorization header of at most 8 KiB.",
+                code="authorization-malformed",
+                challenge=_INVALID,
+            )
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return self._without_token()
         token = token.strip()
         if not token:
-            raise _malformed("The Authorization header holds no token.")
+            raise BadRequest(
+                "The Authorization header holds no token.", code="token-empty", challenge=_INVALID
+            )
         asked = self.issuers if self.issuers.are_asked(token) else self.tokens
         agent = await asked.agent(token)
         purpose = headers.get(PURPOSE_HEADER)
@@ -78,10 +84,6 @@ class Gate:
         if self.open_mode:
             return OPEN_AGENT
         raise NotAuthenticated("Authenticate with a Bearer token.", code="token-missing", challenge=REALM)
-
-
-def _malformed(text: str) -> BadRequest:
-    return BadRequest(text, code="authorization-malformed", challenge=_INVALID)
 
 
 def _with_purpose(agent: Agent, purpose: str, reason: str | None) -> Agent:

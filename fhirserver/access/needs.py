@@ -49,14 +49,14 @@ def need_of(interaction: Interaction) -> Need:
         if interaction.id is None and needs == ("r",):
             needs = ("s",)  # to read without naming what is to search
         return Need(needs, writes=interaction.changes_state, anyone=not needs)
-    letter = LETTERS[interaction.kind]
-    if letter in "cud":
-        return Need((letter + "s" if _has_criteria(interaction, letter) else letter,), writes=True)
-    return Need((letter,), reads=interaction.kind in _READ)
+    kind = interaction.kind
+    if kind is Kind.CREATE:
+        return _CONDITIONAL[kind] if "if-none-exist" in interaction.headers else _NEEDS[kind]
+    if kind in _CONDITIONAL and interaction.id is None:
+        return _CONDITIONAL[kind]
+    return _NEEDS[kind]
 
 
-def _has_criteria(interaction: Interaction, letter: str) -> bool:
-    """True for conditional writes, which answer a search too."""
-    if letter == "c":
-        return "if-none-exist" in interaction.headers
-    return interaction.id is None
+_WRITES = (Kind.CREATE, Kind.UPDATE, Kind.PATCH, Kind.DELETE)
+_NEEDS = {k: Need((x,), writes=k in _WRITES, reads=k in _READ) for k, x in LETTERS.items()}
+_CONDITIONAL = {k: Need((LETTERS[k] + "s",), writes=True) for k in _WRITES}  # they answer a search too

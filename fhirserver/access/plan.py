@@ -15,7 +15,7 @@ from fhirserver.access.compartments import BEHIND, KEPT, MEMBER, Compartments
 from fhirserver.access.consent import Caller, withheld
 from fhirserver.access.labels import uncleared
 from fhirserver.access.needs import Need, need_of
-from fhirserver.access.roles import ROWS, Role, Roles, Rows
+from fhirserver.access.roles import Role, Roles, Rows
 from fhirserver.access.scopes import Scope
 from fhirserver.access.situation import Situation
 from fhirserver.context import Agent, Interaction, Kind, Permission
@@ -134,6 +134,7 @@ class Planner:
             denied,
             criteria,
             _BEHIND if BEHIND in restrictions else frozenset(),
+            opened=situation.opened,
         )
         if not need.writes:
             return permission
@@ -213,14 +214,11 @@ class Planner:
         """The rows of the user's roles; of a patient's app (`patient`) those that are the patient's as well."""
         options = []
         for role in roles:
-            for kind in ROWS:
-                for grant in role.grants[kind]:
-                    if letter not in grant.letters or not grant.reaches(type):
-                        continue
-                    rows = self._of_kind(agent, situation, kind, type, letter, patient)
-                    constraint = self._constraint(type, grant.constraint)
-                    if rows is not None and constraint is not None:
-                        options.append(both(rows, constraint) if constraint != EVERYTHING else rows)
+            for kind, grant in role.by_type.get((letter, type), ()):
+                rows = self._of_kind(agent, situation, kind, type, letter, patient)
+                constraint = self._constraint(type, grant.constraint)
+                if rows is not None and constraint is not None:
+                    options.append(both(rows, constraint) if constraint != EVERYTHING else rows)
         return _any_of(options)
 
     def _of_kind(
@@ -237,14 +235,24 @@ class Planner:
                 own = Equals("~Practitioner", keys)
                 return own if mine is None else both(mine, own)
             case "linked":
-                known = situation.linked | situation.opened
                 if mine is None:
-                    return self.compartments.linked(type, known)
-                return mine if patient in known else NOTHING
+                    return self._linked(situation, type)
+                return mine if patient in situation.linked or patient in situation.opened else NOTHING
             case "patients":
                 if mine is None:
                     return self.compartments.rows(type, letter, patients_of(agent))
                 return mine if patient in patients_of(agent) else None
+
+    def _linked(self, situation: Situation, type: str) -> Expression | None:
+        """The rows of the patients that a practitioner has to do with; their keys are made once."""
+        if type not in _APART and self.compartments.is_member(type):
+            type = "Observation"  # for every plain type of the compartment the rows are the same
+        key = ("linked", type)
+        if key not in situation.made:
+            known = situation.linked | situation.opened.keys()
+            situation.made[key] = self.compartments.linked(type, known)
+        found: Expression | None = situation.made[key]
+        return found
 
     def _withheld(
         self, agent: Agent, situation: Situation, roles: tuple[Role, ...], type: str
@@ -256,7 +264,8 @@ class Planner:
         if patients_of(agent) or not situation.policies or not self.compartments.is_member(type):
             return
         caller = Caller(situation.names, agent.purpose or TREATMENT, situation.now)
-        refused = withheld(situation.policies, type, caller, self.definitions, situation.opened)
+        opened = frozenset(situation.opened)
+        refused = withheld(situation.policies, type, caller, self.definitions, opened)
         for condition, patients in refused.items():
             ids = tuple(sorted(patients))
             keys = tuple(self.site.key("Patient", id) for id in ids)
@@ -297,6 +306,7 @@ class Planner:
         """True for the read of the user's own resource, which the scope fhirUser opens."""
         return (
             interaction.kind is Kind.READ
+            and agent.fhir_user is not None
             and agent.scopes is not None
             and "fhirUser" in agent.scopes
             and agent.fhir_user == f"{interaction.type}/{interaction.id}"
@@ -324,6 +334,7 @@ class Planner:
 
 
 _BEHIND = frozenset((BEHIND,))
+_APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
 
 
 def patients_of(agent: Agent) -> frozenset[str]:
@@ -337,6 +348,8 @@ def patients_of(agent: Agent) -> frozenset[str]:
 def _any_of(options: list[Expression]) -> Expression | None:
     if not options:
         return None
+    if len(options) == 1:
+        return options[0]
     if any(option == EVERYTHING for option in options):
         return EVERYTHING
     return either(tuple(dict.fromkeys(options)))

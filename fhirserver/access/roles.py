@@ -81,10 +81,14 @@ DEFAULT: Mapping[str, RoleSettings] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role. `grants`: what it may do with each kind of rows. `clearance`: labels it may see, or ANY_LABEL."""
+    """A role. `grants`: what it may do with each kind of rows. `clearance`: labels it may see, or ANY_LABEL.
+
+    `by_type`: (letter, type) -> the rows and the grant.
+    """
 
     grants: Mapping[Rows, tuple[Scope, ...]]
     clearance: frozenset[str]
+    by_type: Mapping[tuple[str, str], tuple[tuple[Rows, Scope], ...]]
 
 
 class Roles:
@@ -124,7 +128,15 @@ def _role(name: str, setting: RoleSettings, vocabulary: Vocabulary) -> Role:
         text = " ".join(f"user/{token}" for token in getattr(setting, rows).split())
         # parsed in pieces: a role may name more types than a token may hold scopes
         found = [parse(token, vocabulary) for token in text.split()]
-        if any(each.dropped for each in found):
+        if any(each.dropped for each in found) or any(
+            s.type == ALL for each in found for s in each.resources
+        ):
             raise ValueError(f"roles.{name}.{rows}")
         grants[rows] = united(scope for each in found for scope in each.resources)
-    return Role(MappingProxyType(grants), frozenset(setting.clearance))
+    by_type: dict[tuple[str, str], list[tuple[Rows, Scope]]] = {}
+    for rows in ROWS:
+        for scope in grants[rows]:
+            for letter in scope.letters:
+                by_type.setdefault((letter, scope.type), []).append((rows, scope))
+    fixed = MappingProxyType({key: tuple(each) for key, each in by_type.items()})
+    return Role(MappingProxyType(grants), frozenset(setting.clearance), fixed)

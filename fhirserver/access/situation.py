@@ -7,13 +7,13 @@ effect within that time everywhere, and at once in the process that made it (doc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fhirserver.access.consent import ConsentBook, Policy
 from fhirserver.access.roles import Roles
-from fhirserver.context import Agent
+from fhirserver.context import NOTHING, Agent
 from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.relations import Relations
 
@@ -27,14 +27,14 @@ class Situation:
     """What holds for one agent now.
 
     `names`: `Type/id` by which consents may name the user. `linked`: ids of the patients that a practitioner has to do
-    with. `opened`: ids of those opened by break-glass. `own`: `Type/id` of the practitioner and their roles. `now`:
+    with. `opened`: ids of those opened by break-glass -> the reason. `own`: `Type/id` of the practitioner and their roles. `now`:
     microseconds. `made`: what the planner has worked out for it.
     """
 
     names: frozenset[str] = frozenset()
     own: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
-    opened: frozenset[str] = frozenset()
+    opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     policies: tuple[Policy, ...] = ()
     now: int = 0
     until: float = 0.0
@@ -65,9 +65,11 @@ class Situations:
 
     async def of(self, agent: Agent) -> Situation:
         """The agent's situation, at most FRESH seconds old."""
+        now = self.clock()
+        if not agent.key:  # made by the server itself: nothing tells one such agent from another
+            return await self._read(agent, now)
         key = (agent.key, agent.purpose)
         seen = self._seen.get(key)
-        now = self.clock()
         if seen is not None and seen.until > now:
             return seen
         found = await self._read(agent, now)
@@ -105,5 +107,13 @@ class Situations:
                 past, future = int((now - self.past) * 1e6), int((now + self.future) * 1e6)
                 linked = await self.relations.linked(own, past, future)
         policies = await self.consents.policies()
-        until = min([now + FRESH, *opened.values()])
-        return Situation(names, own, linked, frozenset(opened), policies, int(now * 1e6), until)
+        until = min([now + FRESH, *(end for end, _ in opened.values())])
+        return Situation(
+            names,
+            own,
+            linked,
+            {patient: reason for patient, (_, reason) in opened.items()},
+            policies,
+            int(now * 1e6),
+            until,
+        )

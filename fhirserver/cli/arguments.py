@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _load(commands)
     _export(commands)
     _reindex(commands)
+    _package(commands)
     _terminology(commands)
     _doctor(commands)
     _token(commands)
@@ -184,6 +185,25 @@ run goes on where it stopped. Until it is done, a new parameter is answered as n
         commands, "reindex", "index stored resources again", "fhirserver reindex --type Patient", text
     )
     parser.add_argument("--type", action="append", metavar="TYPE", help="only this type; may be repeated")
+    _database(parser)
+
+
+def _package(commands: _Commands) -> None:
+    text = """\
+Manages packages of conformance resources: profiles, extensions, search parameters, terminology.
+
+  add PATH...              a FHIR NPM package (.tgz), such a package as a folder, or single .json files; in the
+                           order of their dependencies. The same name and version is replaced.
+  list                     what is there
+  remove NAME[#VERSION]... what nothing else depends on
+
+Running servers take up the change within seconds. Search parameters are not ready until `fhirserver reindex`
+has run. Exit code 3: added, but some of its profiles cannot be used; they are named."""
+    parser = _add(
+        commands, "package", "add, list and remove packages of profiles", "fhirserver package add profiles/clinic", text
+    )  # fmt: skip
+    parser.add_argument("action", choices=("add", "list", "remove"), help="what to do")
+    parser.add_argument("names", nargs="*", metavar="PATH|NAME", help="paths to add, names to remove")
     _database(parser)
 
 

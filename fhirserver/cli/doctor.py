@@ -165,6 +165,13 @@ def judge(inspection: Inspection) -> Iterator[Finding]:
         )
     else:
         yield Finding(Grade.OK, "indexes", "all there")
+    if inspection.stale:
+        yield Finding(
+            Grade.WARNING,
+            "search",
+            "some resources were indexed by an older server: not every search by CPF or telephone finds them",
+            "fhirserver reindex (the server may keep running)",
+        )
     if abs(inspection.clock_seconds) > CLOCK_SECONDS:
         yield Finding(
             Grade.WARNING, "clock", f"{inspection.clock_seconds:+.1f} s from MongoDB's",

@@ -70,6 +70,8 @@ HELPERS: Mapping[str, Helper] = MappingProxyType(
         "_matching": Helper("Invalid", IssueCode.VALUE, 0, 2),
         "_dated": Helper("Invalid", IssueCode.VALUE, 0, 2),
         "_integer": Helper("Invalid", IssueCode.VALUE, 0, 2),
+        "_value_check": Helper("Invalid", IssueCode.VALUE, 1, 2),
+        "impossible": Helper("Unprocessable", None, 1, 0),
         "_bad": Helper("BadRequest", IssueCode.STRUCTURE, 0, 1),
         "_Refusal": Helper("BadRequest", None, 0, None),
         "_refuse": Helper("BadRequest", None, 1, None),

@@ -37,8 +37,8 @@ _FORMS = {
 _RANGED = ("number", "date", "quantity")
 _ALWAYS = """
 Values separated by `,` are alternatives; a parameter given twice must hold twice. `\\`, before `,` `|` `$` or `\\`, takes their
-meaning away. `:missing=true|false` asks whether there is a value at all. `:in`, `:not-in`, `:above` and `:below` on tokens
-need terminology and are refused with `terminology-not-loaded` where none is loaded.
+meaning away. `:missing=true|false` asks whether there is a value at all. `:in` and `:not-in` on tokens name a value set,
+`:above` and `:below` a code as `system|code`: see [terminology](terminology.md#search).
 
 ## Parameters of every resource
 
@@ -47,8 +47,8 @@ need terminology and are refused with `terminology-not-loaded` where none is loa
 """
 _RESULT = """
 Besides these: `_has:Type:reference:parameter`, chains (`subject:Patient.name`), `_list` (the id of a List; the functional
-lists are not offered), `_filter` (with `re`, `po`, `pr`, `co`, `sw`, `ew` and the comparisons; `ss`, `sb`, `in`, `ni` need
-terminology), `_type` at system level. `_query` is not offered: there are no named queries.
+lists are not offered), `_filter` (with `re`, `po`, `pr`, `co`, `sw`, `ew` and the comparisons; `ss`, `sb`, `in`, `ni` on tokens
+by [terminology](terminology.md#search)), `_type` at system level. `_query` is not offered: there are no named queries.
 
 ## The answer
 

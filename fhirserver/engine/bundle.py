@@ -73,7 +73,7 @@ def _check_envelope(bundle: JsonObject, services: Services) -> None:
             else entry
             for entry in bundle["entry"]
         ]
-    issues = services.validator.validate(envelope, "Bundle")
+    issues = services.validator.validate(envelope, "Bundle", plain=True)
     if issues:
         raise Invalid(issues=issues)
 

@@ -17,15 +17,7 @@ from fhirserver.context import Exchange, Interaction, Kind, Permission, Result
 from fhirserver.engine import bundle
 from fhirserver.interactions import create, delete, history, patch, read, search, update, vread
 from fhirserver.operations import OPERATIONS
-from fhirserver.outcome import (
-    BadRequest,
-    Internal,
-    Invalid,
-    Issue,
-    IssueCode,
-    OutcomeError,
-    operation_outcome,
-)
+from fhirserver.outcome import BadRequest, Internal, Issue, IssueCode, OutcomeError, operation_outcome
 
 if TYPE_CHECKING:
     from fhirserver.access.gate import Gate
@@ -114,9 +106,7 @@ class Engine:
                 code="type-mismatch",
                 expression="resourceType",
             )
-        issues = self.services.validator.validate(body, interaction.type)
-        if issues:
-            raise Invalid(issues=issues)
+        self.services.validator.require(body, interaction.type)
 
     async def validate_all(self, interactions: tuple[Interaction, ...]) -> list[OutcomeError | None]:
         """The failure of each interaction, None for a valid one; lets other requests breathe in between."""

@@ -15,6 +15,7 @@ from fhirserver.engine import bundle
 from fhirserver.http import negotiation
 from fhirserver.http.body import Receive, read_body
 from fhirserver.http.negotiation import FORM, JSON_PATCH, Format
+from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import BadRequest, NotAcceptable, Unprocessable, UnsupportedMedia, UriTooLong
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.r4.xmltext import parse_xml
@@ -137,7 +138,13 @@ class RequestReader:
         if interaction.kind.value.startswith("search"):
             pairs = interaction.query + _form(data, content_type)
             return Exchange(agent, (replace(interaction, query=pairs),), request_id)
-        interaction = replace(interaction, body=self._parsed(interaction, data, content_type))
+        try:
+            body = self._parsed(interaction, data, content_type)
+        except BadRequest as error:
+            if interaction.operation is None or not OPERATIONS[interaction.operation].judges_body:
+                raise
+            body = error
+        interaction = replace(interaction, body=body)
         if interaction.kind is Kind.BATCH:
             return self._bundle(interaction.body, headers, request_id, agent)
         return Exchange(agent, (interaction,), request_id)

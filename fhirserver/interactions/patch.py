@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fhirserver.context import Interaction, JsonObject, Permission, Result, Version
 from fhirserver.interactions.conditional import check_if_match, match_one, require_criteria, serialised
-from fhirserver.outcome import Gone, Invalid, NotFound
+from fhirserver.outcome import Gone, NotFound
 from fhirserver.r4.fhirpathpatch import apply_fhirpath_patch
 from fhirserver.r4.jsonpatch import apply_json_patch
 from fhirserver.r4.jsontext import parse_json
@@ -37,9 +37,7 @@ async def patch(interaction: Interaction, permission: Permission, services: Serv
             patched: JsonObject = apply_json_patch(resource, interaction.body)
         else:
             patched = apply_fhirpath_patch(resource, interaction.body, services.elements)
-        issues = services.validator.validate(patched, interaction.type)
-        if issues:
-            raise Invalid(issues=issues)
+        services.validator.require(patched, interaction.type)
         return patched
 
     version = await services.store.modify(

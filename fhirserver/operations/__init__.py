@@ -15,6 +15,7 @@ from fhirserver.operations import (
     meta,
     subsumes,
     translate,
+    validate,
     validate_code,
 )
 from fhirserver.outcome import CANONICAL
@@ -31,6 +32,7 @@ class Operation:
     """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
 
     `definition`: canonical, where "{type}" stands for the resource type.
+    `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
     and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     """
@@ -44,6 +46,7 @@ class Operation:
     types: tuple[str, ...] = ()
     affects_state: bool = False
     needs: tuple[str, ...] | None = None
+    judges_body: bool = False
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -64,6 +67,8 @@ class Operation:
 def _core(name: str) -> str:
     return f"http://hl7.org/fhir/OperationDefinition/{name}"
 
+
+_TERMINOLOGY = ("r", "s")
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
@@ -117,6 +122,16 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 needs=("ur",),
             ),
             Operation(
+                "validate",
+                _core("Resource-validate"),
+                ("type", "instance"),
+                ("GET", "POST"),
+                validate.handle,
+                "What is wrong with a resource, by its type and by profiles, and what could be better",
+                judges_body=True,
+                needs=("c", "u"),
+            ),
+            Operation(
                 "expand",
                 _core("{type}-expand"),
                 ("type", "instance"),
@@ -124,6 +139,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 expand.handle,
                 "The codes of a value set, all or page by page",
                 types=("ValueSet",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "validate-code",
@@ -133,6 +149,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 validate_code.handle,
                 "Whether a code is in a value set or a code system, and its display right",
                 types=("ValueSet", "CodeSystem"),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "lookup",
@@ -142,6 +159,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 lookup.handle,
                 "Display, designations and properties of a code",
                 types=("CodeSystem",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "subsumes",
@@ -151,6 +169,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 subsumes.handle,
                 "How two codes of a code system relate",
                 types=("CodeSystem",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "translate",
@@ -160,6 +179,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 translate.handle,
                 "Translations of a code by concept maps",
                 types=("ConceptMap",),
+                needs=_TERMINOLOGY,
             ),
         )
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.context import Interaction, JsonObject, Permission, Result, Version
-from fhirserver.outcome import BadRequest, Gone, Invalid, NotFound, NotSupported
+from fhirserver.outcome import BadRequest, Gone, NotFound, NotSupported
 from fhirserver.r4.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ async def _change(
         if combined == meta:
             return None
         resource["meta"] = combined
-        issues = services.validator.validate(resource, interaction.type)
-        if issues:
-            raise Invalid(issues=issues)
+        services.validator.require(resource, interaction.type)
         return resource
 
     version = await services.store.modify(*interaction.instance, change, permission=permission, method="POST")

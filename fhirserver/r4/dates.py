@@ -23,7 +23,6 @@ _DATE = re.compile(
     r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?)?)?",
     re.ASCII,
 )
-_TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?", re.ASCII)
 
 
 def date_range(text: str) -> tuple[int, int]:
@@ -49,15 +48,6 @@ def date_range(text: str) -> tuple[int, int]:
         return start, start + DAY
     first, last = (int(month), int(month)) if month is not None else (1, 12)
     return _month(int(year), first), _month(int(year), last + 1)
-
-
-def time_range(text: str) -> tuple[int, int]:
-    """The half-open interval that a time of day covers, microseconds since midnight. Raises ValueError."""
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    start, width = _time(*match.groups())
-    return start, start + width
 
 
 def _month(year: int, month: int) -> int:

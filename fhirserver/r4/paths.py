@@ -102,7 +102,8 @@ Node: TypeAlias = Member | Call | Index | Binary | Unary | TypeTest | Literal | 
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
-    |(?P<date>@T?\d[\d:T.\-]*(?:Z|[+-]\d\d:\d\d)?)
+    |(?P<date>@(?:\d{4}(?:-\d\d(?:-\d\d)?)?(?:T(?:\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:\d\d)?)?)?
+        |T\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?))
     |(?P<number>\d+(?:\.\d+)?)
     |(?P<string>'(?:[^'\\]|\\.)*')
     |(?P<delimited>`(?:[^`\\]|\\.)*`)
@@ -114,6 +115,7 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "f": "\f"}
+_CALENDAR = frozenset({"year", "month", "week", "day", "hour", "minute", "second", "millisecond"})
 
 # Binary operators, loosest first; `is` and `as` sit between '|' and '+' and are handled there.
 _LEVELS: tuple[tuple[str, ...], ...] = (
@@ -277,14 +279,23 @@ class _Parser:
         if kind == "variable":
             return Variable(_unquote(text[1:]) if text[1] in "'`" else text[1:])
         if kind == "number":
-            if self.tokens[self.position][0] == "string":
+            follows, unit = self.tokens[self.position]
+            if follows == "string":
                 return Literal("quantity", (Decimal(text), _unquote(self.take()[1])))
+            if follows == "name" and unit.removesuffix("s") in _CALENDAR:
+                return Literal("quantity", (Decimal(text), self.take()[1].removesuffix("s")))
             return Literal("decimal", Decimal(text)) if "." in text else Literal("integer", int(text))
         raise PathSyntaxError("FHIRPath: a value or a path is missing.", code="fhirpath-syntax")
 
     def type_name(self) -> str:
-        name = self.expect("name", "")
+        names = [self.type_part()]
         while self.peek("."):
             self.take()
-            name += "." + self.expect("name", "")
-        return name
+            names.append(self.type_part())
+        return ".".join(names)
+
+    def type_part(self) -> str:
+        kind, text = self.take()
+        if kind not in ("name", "delimited"):
+            raise PathSyntaxError("FHIRPath: the name of a type is missing.", code="fhirpath-syntax")
+        return text if kind == "name" else _unquote(text)

@@ -110,7 +110,8 @@ class _Builder:
         """
         if all(isinstance(step, str) or step[0] == "where" for step in branch.steps):
             node = self.place(branch)
-            node.groups.setdefault((parameter.type, branch.type), []).append(parameter.code)
+            type = string.POSTAL_CODE if branch.steps[-1:] == ("postalCode",) else branch.type
+            node.groups.setdefault((parameter.type, type), []).append(parameter.code)
             return
         collect = collector(parameter.type, branch.type, [parameter.code], self.site)
         select = selector(branch)

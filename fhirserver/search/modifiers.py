@@ -12,6 +12,7 @@ from typing import Literal
 
 from fhirserver.outcome import BadRequest, InvalidSearchValue, NotSupported
 from fhirserver.r4.definitions import SearchParameter
+from fhirserver.r4.identifiers import postal_digits
 from fhirserver.search.expression import (
     And,
     Coded,
@@ -97,7 +98,9 @@ def _string(scope: Scope, parameter: SearchParameter, modifier: str, text: str, 
     value = string.parse(text)
     match modifier:
         case "":
-            return Starts(field, value.folded)
+            plain = postal_digits(value.text) if _holds_postal_code(parameter) else None
+            starts = Starts(field, value.folded)
+            return starts if plain is None else Or((starts, Starts(field, plain)))
         case "exact":
             return Exact(field, value.text, value.folded)
         case "contains":
@@ -105,15 +108,21 @@ def _string(scope: Scope, parameter: SearchParameter, modifier: str, text: str, 
     raise _unknown_modifier(parameter)
 
 
+def _holds_postal_code(parameter: SearchParameter) -> bool:
+    return any(
+        branch.type == "Address" or branch.steps[-1:] == ("postalCode",) for branch in parameter.branches
+    )
+
+
 def _token(scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str) -> Expression:
     match modifier:
         case "":
-            value = token.parse(text, parameter.systems)
-            return Missing(field, False) if value.present else Equals(field, (value.key,))
+            value = token.parse(text, parameter.systems, {branch.type for branch in parameter.branches})
+            return Missing(field, False) if value.present else Equals(field, value.keys)
         case "text":
             return Starts(f"{field}~text", string.parse(text).folded)
         case "of-type":
-            return Equals(f"{field}~type", (token.parse_of_type(text).key,))
+            return Equals(f"{field}~type", token.parse_of_type(text).keys)
         case "in":
             return Coded(field, "in", unescape(text), implied=parameter.systems)
         case "above" | "below":
@@ -133,7 +142,7 @@ def _subsumed(
 
 def _reference(scope: Scope, parameter: SearchParameter, modifier: str, text: str, field: str) -> Expression:
     if modifier == "identifier":
-        return Equals(f"{field}~id", (token.parse(text).key,))
+        return Equals(f"{field}~id", token.parse(text, types=("Identifier",)).keys)
     if modifier in ("above", "below"):
         return _hierarchy(scope, parameter, modifier, text, field)
     if modifier and modifier not in parameter.targets:

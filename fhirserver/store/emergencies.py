@@ -50,13 +50,13 @@ class Emergencies:
             )
         return id
 
-    async def standing(self, user: str, now: float) -> dict[str, float]:
-        """Patient id -> when its grant ends, for the grants of `user` that have not ended at `now`."""
+    async def standing(self, user: str, now: float) -> dict[str, tuple[float, str]]:
+        """Patient id -> when its grant ends and the reason, for the grants of `user` that have not ended at `now`."""
         query = {"t": self._tenant, "user": user, "until": {"$gt": datetime.fromtimestamp(now, UTC)}}
         with translated():
-            rows = await self._collection.find(query, {"patient": 1, "until": 1}).to_list()
-        ends: dict[str, float] = {}
+            rows = await self._collection.find(query, {"patient": 1, "until": 1, "reason": 1}).to_list()
+        ends: dict[str, tuple[float, str]] = {}
         for row in rows:
-            until = row["until"].timestamp()
-            ends[row["patient"]] = max(until, ends.get(row["patient"], 0.0))
+            end = row["until"].timestamp(), row["reason"]
+            ends[row["patient"]] = max(end, ends.get(row["patient"], end))
         return ends

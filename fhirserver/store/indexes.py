@@ -22,6 +22,8 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import HISTORY, is_type
 
 LOCKS = "locks"
+PACKAGES = "packages"
+DEFINITIONS = "definitions"
 CONCEPTS = "terminology_concepts"
 SYSTEMS = "terminology_systems"
 LOCK_SECONDS = 3600
@@ -82,6 +84,14 @@ OAUTH: Mapping[str, tuple[Index, ...]] = {
     "oauth_refresh": (_END, _BY_GRANT),
 }
 
+_PACKAGE_PLANS: Mapping[str, tuple[Index, ...]] = {
+    PACKAGES: (Index("tenant", (("t", 1), ("at", 1))),),
+    DEFINITIONS: (
+        Index("type", (("t", 1), ("type", 1))),
+        Index("package", (("t", 1), ("p", 1), ("at", 1))),
+    ),
+}
+
 
 def _by(parameter: str, order: str) -> Index:
     return Index(f"{parameter}-{order}", ((f"ix.{parameter}", 1), (f"ix.{order}~s", 1)))
@@ -115,6 +125,8 @@ def plan(collection: str) -> tuple[Index, ...]:
         return _HISTORY_PLAN
     if collection == LOCKS:
         return _LOCK_PLAN
+    if collection in _PACKAGE_PLANS:
+        return _PACKAGE_PLANS[collection]
     if collection == CONCEPTS:
         return _CONCEPT_PLAN
     if collection == SYSTEMS:
@@ -147,12 +159,12 @@ class Collections:
 
     async def prepare(self) -> None:
         """Bring what exists to the plan: what is no type of resources, and every type collection."""
-        await self.ensure([HISTORY, LOCKS, CONCEPTS, SYSTEMS, *OAUTH, *await self.types()])
+        await self.ensure([HISTORY, LOCKS, CONCEPTS, SYSTEMS, *OAUTH, *_PACKAGE_PLANS, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in [HISTORY, LOCKS, CONCEPTS, SYSTEMS, *OAUTH, *await self.types()]:
+        for name in [HISTORY, LOCKS, CONCEPTS, SYSTEMS, *OAUTH, *_PACKAGE_PLANS, *await self.types()]:
             with translated():
                 have = await self._database[name].index_information()
             found += [

@@ -8,15 +8,20 @@ from datetime import UTC, datetime
 from fhirserver.settings import Settings
 from fhirserver.store.client import check, connect, translated
 from fhirserver.store.indexes import Collections
+from fhirserver.store.migrate import stale_index
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The state of a database. `missing`: indexes of the plan. `clock_seconds`: its clock less ours."""
+    """The state of a database.
+
+    `missing`: indexes of the plan. `stale`: a reindex is due. `clock_seconds`: its clock less ours.
+    """
 
     version: str
     replica_set: str
     missing: tuple[str, ...]
+    stale: bool
     clock_seconds: float
 
 
@@ -36,6 +41,9 @@ async def inspect(settings: Settings) -> Inspection:
         with translated():
             new = not await database.list_collection_names()
         missing = () if new else tuple(await Collections(database).missing())
-        return Inspection(version, hello.get("setName", "(sharded)"), missing, (there - here).total_seconds())
+        with translated():
+            stale = await stale_index(database, settings.tenant)
+        seconds = (there - here).total_seconds()
+        return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds)
     finally:
         await client.close()

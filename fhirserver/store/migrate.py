@@ -21,6 +21,7 @@ from fhirserver.store.client import CannotStart, translated
 from fhirserver.store.lanes import Database
 
 SERVER = "server"  # collection of what the server itself must remember
+STALE = "stale-index"  # document in SERVER: which tenants have made their index anew since a form changed it
 _SCHEMA = "schema"
 _LEASE_SECONDS = 60
 _POLL_SECONDS = 0.2
@@ -42,7 +43,29 @@ async def _begin(database: Database) -> None:
     """Version 1: the form that documents.py describes; indexes are made by indexes.py."""
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first form", _begin),)
+async def _canonical_identifiers(database: Database) -> None:
+    """Version 2: identifiers, telephone numbers and CEP are indexed in canonical form, too.
+
+    Making the entries of what is stored already takes as long as a reindex, which the start must not wait for:
+    they are marked as due. Searches find by the text as written until then.
+    """
+    names = await database.list_collection_names(filter={"name": {"$regex": "^[A-Z]"}})
+    for name in names:
+        if await database[name].find_one({}, {"_id": 1}) is not None:
+            await database[SERVER].update_one({"_id": STALE}, {"$set": {"since": 2, "done": []}}, upsert=True)
+            return
+
+
+async def stale_index(database: Database, tenant: str) -> bool:
+    """Whether resources of a tenant were indexed by an older server, so that a reindex is due."""
+    record = await database[SERVER].find_one({"_id": STALE})
+    return record is not None and tenant not in record["done"]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(1, "first form", _begin),
+    Migration(2, "canonical identifiers", _canonical_identifiers),
+)
 
 
 async def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:

@@ -15,11 +15,12 @@ from fhirserver.store.client import translated
 from fhirserver.store.documents import system_clock
 from fhirserver.store.lanes import Database
 from fhirserver.store.migrate import SERVER
+from fhirserver.store.packages import packaged
 
 
 @dataclass(frozen=True, slots=True)
 class OwnParameters:
-    """`resources`: the active ones. `stamp`: "id/version" of each; what changes when any of them does.
+    """`resources`: the active ones. `stamp`: "id/version" of each, for one of a package its url; what changes when any of them does.
 
     `pending`: canonical urls of those for which a reindex has not finished yet.
     """
@@ -30,15 +31,21 @@ class OwnParameters:
 
 
 async def own_parameters(database: Database, tenant: str, core: Definitions) -> OwnParameters:
-    """The active SearchParameter resources that are not R4's own."""
+    """The active SearchParameter resources that are not R4's own, those of packages included."""
     query = {"t": tenant, "ix.status": "active"}
     with translated():
         cursor = database["SearchParameter"].find(query, {"raw": 1, "v": 1}).sort("_id", 1)
         found = [(row, parse_json(row["raw"])) for row in await cursor.to_list()]
         record = await database[SERVER].find_one({"_id": _record(tenant)})
-    own = [(row, resource) for row, resource in found if resource["url"] not in core.by_url]
+    given = {
+        resource["url"]: (f"{package}/{resource['url']}|{resource.get('version', '')}", resource)
+        for package, resource in await packaged(database, tenant, "SearchParameter")
+        if resource.get("status") != "retired"
+    }
+    given |= {resource["url"]: (f"{row['_id']}/{row['v']}", resource) for row, resource in found}
+    own = [pair for url, pair in sorted(given.items()) if url not in core.by_url]
     done = set(record["done"]) if record else set()
-    stamps = {resource["url"]: f"{row['_id']}/{row['v']}" for row, resource in own}
+    stamps = {resource["url"]: stamp for stamp, resource in own}
     pending = frozenset(url for url, stamp in stamps.items() if stamp not in done)
     return OwnParameters(tuple(resource for _, resource in own), frozenset(stamps.values()), pending)
 

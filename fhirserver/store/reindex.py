@@ -16,7 +16,7 @@ from fhirserver.store.client import translated
 from fhirserver.store.documents import SEARCH_FIELDS, Indexer
 from fhirserver.store.indexes import Collections
 from fhirserver.store.lanes import Database
-from fhirserver.store.migrate import SERVER
+from fhirserver.store.migrate import MIGRATIONS, SERVER, STALE
 
 _BATCH = 200
 
@@ -34,7 +34,7 @@ async def reindex(
 
     `stamp`: identifies the parameters; a run for the same ones goes on where an earlier one stopped.
     """
-    run = "\n".join(sorted(stamp))
+    run = "\n".join([f"form {MIGRATIONS[-1].version}", *sorted(stamp)])
     known = await Collections(database).types()
     total = 0
     for type in known if types is None else [name for name in known if name in set(types)]:
@@ -54,6 +54,8 @@ async def reindex(
             progress(len(rows))
     with translated():
         await database[SERVER].delete_many({"_id": {"$regex": f"^{tenant}/reindex/"}})
+        if types is None:
+            await database[SERVER].update_one({"_id": STALE}, {"$addToSet": {"done": tenant}})
     return total
 
 

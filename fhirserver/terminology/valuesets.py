@@ -77,10 +77,10 @@ def parse_value_set(resource: Json, stored_id: str | None = None) -> ValueSet:
         includes = tuple(_expanded(resource.get("expansion")))
         return ValueSet(url, version, includes, (), True, resource, stored_id)
     if not isinstance(compose, dict) or not compose.get("include"):
-        raise _broken("A value set needs compose.include, or an expansion.", "compose.include")
+        raise _broken("it needs compose.include, or an expansion.", "compose.include")
     parts = [*compose["include"], *compose.get("exclude", ())]
     if len(parts) > MOST_PARTS or sum(len(p.get("filter", ())) for p in parts) > MOST_PARTS:
-        raise _broken(f"A value set has at most {MOST_PARTS} includes, excludes and filters.", "compose")
+        raise _broken(f"it may have at most {MOST_PARTS} includes, excludes and filters.", "compose")
     return ValueSet(
         url,
         version,
@@ -111,7 +111,7 @@ def _part(part: Json, where: str) -> Include:
         )
     except (KeyError, TypeError, AttributeError):
         raise _broken(
-            "A concept has a code; a filter has a property, an op and a value.", f"compose.{where}"
+            "a concept has a code; a filter has a property, an op and a value.", f"compose.{where}"
         ) from None
 
 
@@ -123,7 +123,7 @@ def _listed(json: Json) -> Listed:
 def _expanded(expansion: Json | None) -> Iterator[Include]:
     """What an expansion lists, by system, abstract groups left out."""
     if not isinstance(expansion, dict):
-        raise _broken("A value set needs compose, or an expansion.", "compose")
+        raise _broken("it needs compose, or an expansion.", "compose")
     found: dict[tuple[str, str | None], dict[str, Listed]] = {}
     waiting = list(reversed(expansion.get("contains", ())))
     while waiting:
@@ -136,5 +136,7 @@ def _expanded(expansion: Json | None) -> Iterator[Include]:
         yield Include(system, version, tuple(listed.values()), (), ())
 
 
-def _broken(text: str, path: str) -> Unprocessable:
-    return Unprocessable(text, code="value-set-invalid", expression=f"ValueSet.{path}")
+def _broken(rule: str, path: str) -> Unprocessable:
+    return Unprocessable(
+        f"The value set cannot be used: {rule}", code="value-set-invalid", expression=f"ValueSet.{path}"
+    )

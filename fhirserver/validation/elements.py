@@ -34,7 +34,10 @@ Test = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One JSON property. `name`: of the element, without the type of a choice. `item`: check of one value."""
+    """One JSON property. `name`: of the element, without the type of a choice. `item`: check of one value.
+
+    `beside`: check of the object in `_x`, where it is another than the Shape's.
+    """
 
     name: str
     check: Check
@@ -42,6 +45,7 @@ class Property:
     repeats: bool
     primitive: bool
     group: frozenset[str] | None = None
+    beside: Check | None = None
 
 
 @dataclass(slots=True)
@@ -194,10 +198,11 @@ def _other(shape: Shape, name: str, value: Json, scope: Scope) -> Problems | Non
     known = shape.properties.get(base)
     if name[:1] != "_" or known is None or not known.primitive or shape.companion is None:
         return _unknown(shape, name)
+    companion = known.beside or shape.companion
     if known.repeats:
-        problems = _pairs(known, shape.companion, value.get(base), value[name], scope)
+        problems = _pairs(known, companion, value.get(base), value[name], scope)
     else:
-        problems = _companion(shape.companion, value[name], base in value, scope)
+        problems = _companion(companion, value[name], base in value, scope)
     if problems is None and known.group is not None:
         others = known.group - {base}
         if any(other in value or f"_{other}" in value for other in others):

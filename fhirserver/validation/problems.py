@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirserver.outcome import Issue, IssueCode
+from fhirserver.outcome import ERROR_SYSTEM, Issue, IssueCode
 
 LIMIT = 100
 """How many issues one answer names; a check stops looking when it has found as many."""
@@ -18,17 +18,22 @@ LIMIT = 100
 
 @dataclass(slots=True)
 class Problem:
-    """One thing that is wrong. `path`: segments of the expression (".name", "[0]"), the innermost first."""
+    """One thing that is wrong, or worth saying (severity warning, information).
+
+    `path`: segments of the expression (".name", "[0]"), the innermost first. `system`: of the code.
+    """
 
     code: str
     issue_code: IssueCode
     text: str
     path: list[str] = field(default_factory=list)
+    severity: str = "error"
+    system: str = ERROR_SYSTEM
 
     def issue(self, root: str) -> Issue:
         """The issue for an answer. `root`: the resource type that the expression starts with."""
         expression = root + "".join(reversed(self.path))
-        return Issue(self.issue_code, self.code, self.text, (expression,))
+        return Issue(self.issue_code, self.code, self.text, (expression,), self.severity, self.system)
 
 
 Problems = list[Problem]
@@ -41,15 +46,53 @@ class Scope:
     `contained`: id -> resource type of the contained resources. `used`: ids that a reference names.
     `inside`: id of the contained resource that is being checked. `conditional`: references such as
     `Patient?identifier=x` are allowed, since the entry belongs to a transaction.
+    For profiles: `resource`: the one that invariants see. `root`: the one that holds the contained ones. `sound`:
+    its type has no errors in it. `profiled`: extensions are looked up. `plain`: never.
+    `thorough`: say also what is not wrong but could be better. `bundle`: fullUrl ->
+    resource of the entries around. `unknown`: value sets of which nothing can be told. `doubtful`: (extension, what
+    its definition allows) where only the whole path tells whether it may stand there.
     """
 
     contained: Mapping[str, str]
     used: set[str]
     inside: str | None = None
     conditional: bool = False
+    resource: Any = None
+    root: Any = None
+    sound: bool = True
+    profiled: bool = False
+    plain: bool = False
+    thorough: bool = False
+    bundle: Mapping[str, Any] | None = None
+    unknown: set[str] | None = None
+    doubtful: list[tuple[Any, Any]] | None = None
+
+    def cannot_tell(self, value_set: str) -> None:
+        """Note a value set of which membership is not known."""
+        if self.unknown is None:
+            self.unknown = set()
+        self.unknown.add(value_set)
+
+    def doubt(self, extension: Any, contexts: Any) -> None:
+        """Note an extension whose place must be looked at."""
+        if self.doubtful is None:
+            self.doubtful = []
+        self.doubtful.append((extension, contexts))
+
+    def target(self, reference: str) -> Any:
+        """The resource that a reference names, where it is at hand: contained, or an entry of the Bundle around."""
+        if reference.startswith("#"):
+            contained = self.root.get("contained", ()) if isinstance(self.root, dict) else ()
+            return next((r for r in contained if isinstance(r, dict) and r.get("id") == reference[1:]), None)
+        return self.bundle.get(reference) if self.bundle is not None else None
 
 
 Check = Callable[[Any, Scope], Problems | None]
+
+
+def has_errors(problems: Problems | None) -> bool:
+    """Whether an error is among the problems."""
+    return problems is not None and any(problem.severity == "error" for problem in problems)
 
 
 def structure(code: str, text: str, *path: str) -> Problems:

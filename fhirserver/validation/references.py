@@ -6,12 +6,12 @@ Source: hl7.org/fhir/R4/references.html#literal
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fhirserver.outcome import IssueCode
 from fhirserver.validation.primitives import ID, NO_SPACE, OID, check_uri
-from fhirserver.validation.problems import Check, Problem, Problems, Scope, wrong_value
+from fhirserver.validation.problems import Check, Problem, Problems, Scope, within, wrong_value
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 REST = re.compile(r"(?:^|/)(?P<type>[A-Z][A-Za-z]*)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
@@ -45,6 +45,32 @@ def reference_check(targets: Iterable[str], resource_types: frozenset[str]) -> C
             if kind in allowed and is_id(rest) is not None:
                 return None
         return slow(value, scope)
+
+    return check
+
+
+def target_check(
+    allowed: frozenset[str], conforms: Callable[[Any, Scope], bool] | None, resource_types: frozenset[str]
+) -> Check:
+    """A check of a whole Reference for a profile: what type it points to, and where the target is at hand, that it fits.
+
+    `conforms`: whether a resource conforms to one of the profiles that are allowed; None where the type is enough.
+    """
+    literal = reference_check(allowed, resource_types)
+
+    def check(value: Any, scope: Scope) -> Problems | None:
+        reference = value.get("reference") if isinstance(value, dict) else None
+        if not isinstance(reference, str) or not reference:
+            kind = value.get("type") if isinstance(value, dict) else None
+            wrong = isinstance(kind, str) and kind in resource_types and kind not in allowed
+            return within(".type", _wrong_target(allowed)) if wrong else None
+        problems = literal(reference, scope)
+        if problems is None and conforms is not None:
+            target = scope.target(reference)
+            if target is not None and not conforms(target, scope):
+                text = "The resource that this reference points to does not conform to a profile that is allowed here."
+                problems = [Problem("wrong-target-profile", IssueCode.STRUCTURE, text)]
+        return within(".reference", problems) if problems is not None else None
 
     return check
 

@@ -5,46 +5,88 @@ Source: hl7.org/fhir/R4/validation.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from fhirserver.outcome import Issue, IssueCode
+from fhirserver.outcome import Invalid, Issue, IssueCode
 from fhirserver.r4.elements import Elements
 from fhirserver.validation.bindings import ValueSets
 from fhirserver.validation.compile import Compiler
 from fhirserver.validation.problems import LIMIT, Check, Problem, Problems, Scope, structure, wrong_type
+from fhirserver.validation.profiled import Asked, Policy, Profiled
+from fhirserver.validation.profiles import Profiles
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Validator:
-    """Checks resources against the R4 definitions; a type is compiled when it is first seen.
+    """Checks resources against the R4 definitions and profiles; a type is compiled when it is first seen.
 
-    `elements`, `value_sets`: the definitions; the shipped R4 tables where none are given.
+    `elements`, `value_sets`: the definitions; the shipped R4 tables where none are given. `profiles`: those that
+    are known; None checks types only. `policy`: which profiles a resource must conform to. `clock`: the present.
     """
 
-    def __init__(self, elements: Elements | None = None, value_sets: ValueSets | None = None) -> None:
-        self._elements = elements or Elements.load()
+    def __init__(
+        self,
+        elements: Elements | None = None,
+        value_sets: ValueSets | None = None,
+        profiles: Profiles | None = None,
+        policy: Policy | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._elements = elements or (profiles.elements if profiles is not None else Elements.load())
+        self._profiled = Profiled(profiles, policy or Policy()) if profiles is not None else None
         self._compiler = Compiler(
-            self._elements, value_sets or ValueSets.load(), self._nested_check, self._contained_check
+            self._elements,
+            value_sets or ValueSets.load(),
+            self._nested_check,
+            self._contained_check,
+            clock,
+            self._profiled.extensions if self._profiled is not None else None,
         )
         self._checks: dict[str, Check] = {}
 
     def validate(
-        self, resource: Any, type: str | None = None, *, conditional_references: bool = False
+        self,
+        resource: Any,
+        type: str | None = None,
+        *,
+        conditional_references: bool = False,
+        profiles: Sequence[str] = (),
+        thorough: bool = False,
+        plain: bool = False,
     ) -> list[Issue]:
         """Every problem of `resource` (parsed JSON), at most 100; an empty list means that it is valid.
 
         `type`: the resourceType that is expected. `conditional_references`: the resource is an entry of a
         transaction, where a reference may be a search (`Patient?identifier=x`) that is resolved later.
+        `profiles`: canonicals that it must conform to, besides those of the policy. `thorough`: check every profile
+        that is claimed or assigned, and say what is not wrong but could be better. `plain`: by the type alone.
+        Issues with severity warning or information come only where profiles are known.
         """
-        problems = self._whole(resource, type, conditional_references)
+        asked = Asked(conditional_references, thorough, tuple(profiles), None, plain)
+        problems = self._whole(resource, type, asked)
         if problems is None:
             return []
         root = resource.get("resourceType") if isinstance(resource, dict) else None
         name = root if isinstance(root, str) and root in self._elements.resource_types else type or "Resource"
         return [problem.issue(name) for problem in problems[:LIMIT]]
+
+    def require(self, resource: Any, type: str | None = None) -> None:
+        """Raise Invalid, with every issue, where `resource` has errors. For writes."""
+        issues = self.validate(resource, type)
+        if issues and any(issue.severity == "error" for issue in issues):
+            raise Invalid(issues=sorted(issues, key=lambda issue: issue.severity != "error"))
+
+    def knows(self, canonical: str) -> bool:
+        """Whether a resource can be validated against the profile."""
+        return self._profiled is not None and self._profiled.profiles.knows(canonical)
+
+    def left_out(self, resource: Any, profiles: Sequence[str] = ()) -> list[Issue]:
+        """The must-support elements of `profiles`, and of those it claims, that `resource` does not have."""
+        return self._profiled.left_out(resource, profiles) if self._profiled is not None else []
 
     def _check_of(self, type: str) -> Check:
         check = self._checks.get(type)
@@ -52,23 +94,34 @@ class Validator:
             check = self._checks[type] = self._compiler.resource_check(type)
         return check
 
-    def _whole(self, resource: Any, type: str | None, conditional: bool) -> Problems | None:
+    def _whole(self, resource: Any, type: str | None, asked: Asked) -> Problems | None:
         """Check a resource that stands for itself: its contained resources and references belong together."""
         problems = self._type_problems(resource, type)
         if problems is not None:
             return problems
         name = resource["resourceType"]
+        conditional = asked.conditional
         if name == "Bundle" and resource.get("type") == "transaction":
             conditional = True
         if "contained" not in resource:
-            return self._check_of(name)(resource, Scope(NONE, set(), None, conditional))
-        scope = Scope(_contained_types(resource["contained"]), set(), None, conditional)
-        problems = self._check_of(name)(resource, scope)
-        return _with_contained(resource, scope, problems)
+            scope = Scope(NONE, set(), None, conditional)
+            if self._profiled is not None:
+                self._profiled.prepare(scope, name, resource, asked)
+            problems = self._check_of(name)(resource, scope)
+        else:
+            scope = Scope(_contained_types(resource["contained"]), set(), None, conditional)
+            if self._profiled is not None:
+                self._profiled.prepare(scope, name, resource, asked)
+            problems = _with_contained(resource, scope, self._check_of(name)(resource, scope))
+        if self._profiled is not None:
+            return self._profiled.check(name, resource, scope, problems, asked.profiles)
+        return problems
 
     def _nested_check(self, value: Any, scope: Scope) -> Problems | None:
         """A resource in Bundle.entry or Parameters.parameter."""
-        return self._whole(value, None, scope.conditional)
+        return self._whole(
+            value, None, Asked(scope.conditional, scope.thorough, (), scope.bundle, scope.plain)
+        )
 
     def _contained_check(self, value: Any, scope: Scope) -> Problems | None:
         """A contained resource: part of the one around it, without versions or contents of its own."""
@@ -80,7 +133,10 @@ class Validator:
         problems = self._check_of(value["resourceType"])(value, scope)
         scope.inside = outer
         own = _rules_of_contained(value)
-        return (problems or []) + own if own else problems
+        problems = (problems or []) + own if own else problems
+        if self._profiled is not None and scope.profiled:
+            return self._profiled.check_contained(value, scope, problems)
+        return problems
 
     def _type_problems(self, value: Any, type: str | None) -> Problems | None:
         if not isinstance(value, dict):

@@ -7,12 +7,16 @@ package's expansions are flat and leave abstract codes out, so that ours are ask
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhirserver.outcome import OutcomeError
+from fhirserver.r4.distil.terminology import FILES, distil
+from fhirserver.r4.paths_types import TABLES
 from fhirserver.terminology import Terminology
 from fhirserver.terminology.expand import Options, expand
 from tests.kit.package import package_dir
@@ -90,3 +94,13 @@ def test_expansions_are_those_of_the_package() -> None:
 def test_a_difference_lies_in_codes_that_the_package_lacks(url: str) -> None:
     ours, _ = asyncio.run(expansions([url]))
     assert ours[url] > packaged()[url]
+
+
+def test_the_distilled_files_are_those_of_the_package(tmp_path: Path) -> None:
+    distil(package_dir(), tmp_path)
+    lines = {}
+    for type, name in FILES.items():
+        ours, theirs = (gzip.decompress((folder / name).read_bytes()) for folder in (TABLES, tmp_path))
+        assert ours == theirs
+        lines[type] = len(ours.splitlines())
+    assert lines == {"CodeSystem": 1062, "ValueSet": 1316, "ConceptMap": 80}

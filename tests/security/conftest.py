@@ -1,4 +1,4 @@
-"""One server with authorization on, that trusts one issuer, filled with the small clinic."""
+"""A server with authorization on, filled with the small clinic; that of tests/conftest.py is open."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.conftest import fhir, server
 from tests.kit.client import Fhir
 from tests.kit.issuer import Issuer
-from tests.kit.mongo import database_name, mongodb_uri
 from tests.kit.server import Server
 from tests.kit.tokens import Callers
 from tests.security import clinic
-
-__all__ = ["database_name", "fhir", "mongodb_uri", "server"]
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +40,3 @@ def system(callers: Callers) -> Fhir:
 def app(callers: Callers) -> Fhir:
     """An app that p1 has launched with all scopes that a patient can give."""
     return callers.client("ana", "patient/*.cruds", patient="p1")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

@@ -69,6 +69,20 @@ def test_a_write_stays_within_the_constraint_before_and_after(callers: Callers, 
     assert system.get("/Observation/vital4").json()["meta"]["versionId"] == "1"
 
 
+def test_a_deletion_stays_within_the_constraint_and_answers_alike(callers: Callers, system: Fhir) -> None:
+    client = callers.client("system", f"system/Observation.d?{LAB} system/Observation.s")
+    other = system.made({k: v for k, v in observation("x", "p4", "vital-signs").items() if k != "id"})["id"]
+    own = system.made({k: v for k, v in observation("x", "p4").items() if k != "id"})["id"]
+    for id in (other, "absent"):
+        for headers in ({}, {"if-match": 'W/"9"'}):
+            answer = client.delete(f"/Observation/{id}", headers=headers)
+            assert (answer.status_code, answer.text, "etag" in answer.headers) == (204, "", False)
+    assert client.delete(f"/Observation?_id={other}").status_code == 204
+    assert system.get(f"/Observation/{other}").status_code == 200
+    assert client.delete(f"/Observation/{own}").status_code == 204
+    assert system.get(f"/Observation/{own}").status_code == 410
+
+
 @pytest.mark.parametrize(
     "constraint",
     ["nonsense=x", "_has:x=y", "subject.name=Abreu", "category:not=x", "_filter=x", "category", "category=",

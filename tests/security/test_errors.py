@@ -9,18 +9,15 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from fhirserver.app import Application, build
+from fhirserver.app import Application
 from fhirserver.http import logs
 from fhirserver.http.render import Renderer
-from fhirserver.settings import Settings
 from fhirserver.store import Store
 from fhirserver.validation import Validator
 from tests.kit.builders import a_patient
@@ -137,14 +134,6 @@ def test_i1_no_answer_and_no_log_line_repeats_what_was_wrong(server: Server, fhi
 def test_i1_control_a_sound_value_comes_back_to_who_stored_it(fhir: Fhir) -> None:
     made = fhir.made(a_patient(identifier=[{"system": "urn:cpf", "value": CANARY}]))
     assert fhir.get(f"/Patient/{made['id']}").json()["identifier"][0]["value"] == CANARY
-
-
-@pytest.fixture
-async def application(mongodb_uri: str, database_name: str, tmp_path: Path) -> AsyncIterator[Application]:
-    settings = Settings(mongodb_uri=SecretStr(mongodb_uri), database=database_name, data_dir=tmp_path)
-    built = await build(settings)
-    yield built
-    await built.close()
 
 
 @pytest.mark.anyio

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -57,7 +60,10 @@ def test_a_token_in_the_url_or_in_the_body_is_not_looked_at(callers: Callers) ->
 
 def test_an_authorization_header_that_is_empty_double_or_huge_answers_400(callers: Callers) -> None:
     token = callers.token("system", "system/*.cruds")
-    for value in ("Bearer", f"Bearer {token}, Bearer {token}", "Bearer " + "x" * 9000):
+    empty = callers.anonymous().get("/Patient", headers={"authorization": "Bearer"})
+    assert_outcome(empty, 400, "invalid", "token-empty")
+    assert empty.headers["www-authenticate"] == INVALID_REQUEST
+    for value in (f"Bearer {token}, Bearer {token}", "Bearer " + "x" * 9000):
         answer = callers.anonymous().get("/Patient", headers={"authorization": value})
         assert_outcome(answer, 400, "invalid", "authorization-malformed")
         assert answer.headers["www-authenticate"] == INVALID_REQUEST
@@ -147,3 +153,17 @@ def test_verbs_in_disguise_change_nothing(callers: Callers) -> None:
     assert reader.request("GET", "/Observation/lab1", json=observation("lab1", "p2")).status_code == 200
     assert reader.delete("/Observation/lab1").status_code == 403
     assert reader.get("/Observation/lab1").status_code == 200
+
+
+def test_a_token_of_the_command_line_opens_what_it_says(callers: Callers) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FHIRSERVER_")}
+    command = [sys.executable, "-m", "fhirserver", "token", "--scope", "system/Patient.rs"]
+    made = subprocess.run(
+        [*command, "--data-dir", str(callers.server.data_dir)],
+        env=clean, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    headers = {"authorization": f"Bearer {made.stdout.strip()}"}
+    assert callers.anonymous().get("/Patient/p2", headers=headers).status_code == 200
+    assert callers.anonymous().get("/Observation/lab1", headers=headers).status_code == 403
+    worse = {"authorization": f"Bearer {made.stdout.strip()}x"}
+    assert callers.anonymous().get("/Patient/p2", headers=worse).status_code == 401

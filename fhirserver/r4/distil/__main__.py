@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fhirserver.r4 import distil
 
-STEPS = ("elements", "valuesets", "terminology", "searchparams")
+STEPS = ("elements", "valuesets", "terminology", "profiles", "searchparams")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """String parameters: folded text at the front of a string, whole for :exact, anywhere for :contains.
 
 Stored: `ix.<code>` folded strings, `x.<code>` the originals. A HumanName or Address counts as all of its
-string parts. Source: hl7.org/fhir/R4/search.html#string
+string parts. A CEP with a hyphen is stored without it as well. Source: hl7.org/fhir/R4/search.html#string
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 from fhirserver.outcome import InvalidSearchValue
+from fhirserver.r4.identifiers import postal_digits
 from fhirserver.search.fold import fold
 from fhirserver.search.types.escapes import unescape
 
+POSTAL_CODE = "postalCode"
+"""Stands for the FHIR type of strings that are postal codes."""
 _NAME = ("family", "given", "prefix", "suffix", "text")
 _ADDRESS = ("line", "city", "district", "state", "postalCode", "country", "text")
 # Only the front of a string decides its place in a sorted list; the logical id follows it.
@@ -74,13 +77,20 @@ STRINGS: Mapping[str, Callable[[Any], list[str]]] = MappingProxyType(
         "Address": _parts(_ADDRESS),
         "Annotation": _parts(("text",)),
         "CodeableConcept": _concept,
+        POSTAL_CODE: _plain,
     }
 )
 
 
 def index(type: str, value: Any) -> list[tuple[str, str]]:
-    """The (folded, original) pairs of one value of a FHIR type; blank strings are left out."""
-    return [(folded, text) for text in STRINGS[type](value) if (folded := fold(text))]
+    """The (folded, original) pairs of one value of a FHIR type, or of POSTAL_CODE; blank ones are left out."""
+    pairs = [(folded, text) for text in STRINGS[type](value) if (folded := fold(text))]
+    if type == POSTAL_CODE:
+        return pairs + [(plain, text) for _, text in pairs if (plain := postal_digits(text))]
+    if type == "Address" and isinstance(value, dict) and isinstance(text := value.get("postalCode"), str):
+        plain = postal_digits(text)
+        return pairs + ([(plain, text)] if plain else [])
+    return pairs
 
 
 def sort_key(folded: str) -> str:

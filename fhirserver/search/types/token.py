@@ -2,17 +2,19 @@
 
 Stored: `ix.<code>` = "code", "system|code", "system|" (with a system) or "|code" (without);
 `ix["<code>~text"]` folded displays and texts; `ix["<code>~type"]` = "typeSystem|typeCode|value" of
-identifiers. Source: hl7.org/fhir/R4/search.html#token
+identifiers. A Brazilian identifier is stored in its canonical form besides as written, a telephone number in
+E.164, and searches are read the same way. Source: hl7.org/fhir/R4/search.html#token
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from fhirserver.outcome import InvalidSearchValue
+from fhirserver.r4 import identifiers
 from fhirserver.search.fold import fold
 from fhirserver.search.types.escapes import split, unescape
 
@@ -27,29 +29,37 @@ class TokenValue:
     `key`: the entry to look for in ix. `system`: None when not given, "" for "|code". `code`: "" for any.
 
     `present`: every value of the parameter matches (the system that its binding implies, without a code).
+    `others`: further entries that mean the same (an identifier or telephone number in canonical form).
     """
 
     key: str
     system: str | None
     code: str
     present: bool = False
+    others: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The entries to look for in ix, any of them."""
+        return (self.key, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
 class TypedValue:
-    """The value of :of-type. `key`: the entry to look for in ix["<code>~type"]."""
+    """The value of :of-type. `keys`: the entries to look for in ix["<code>~type"], any of them."""
 
-    key: str
+    keys: tuple[str, ...]
     system: str
     code: str
     value: str
 
 
-def parse(text: str, systems: frozenset[str] = frozenset()) -> TokenValue:
+def parse(text: str, systems: frozenset[str] = frozenset(), types: Container[str] = ()) -> TokenValue:
     """A search text: `code`, `system|code`, `system|` or `|code`.
 
     `systems`: SearchParameter.systems; plain codes are stored without the system that their binding implies,
-    so a search that names it is rewritten. Raises InvalidSearchValue (search-value-token).
+    so a search that names it is rewritten. `types`: FHIR types of the parameter's values; for Identifier and
+    ContactPoint the canonical form is looked for, too. Raises InvalidSearchValue (search-value-token).
     """
     parts = split(text, "|")
     if len(parts) > 2 or not any(parts):
@@ -59,11 +69,28 @@ def parse(text: str, systems: frozenset[str] = frozenset()) -> TokenValue:
         )
     code = unescape(parts[-1])
     if len(parts) == 1:
-        return TokenValue(code, None, code)
+        return TokenValue(code, None, code, others=_other_codes(code, types))
     system = unescape(parts[0])
     if system and system in systems:
         return TokenValue(f"|{code}" if code else "", system, code, present=not code)
-    return TokenValue(f"{system}|{code}", system, code)
+    key = f"{system}|{code}"
+    return TokenValue(key, system, code, others=_other_pairs(key, system, code, types))
+
+
+def _other_codes(code: str, types: Container[str]) -> tuple[str, ...]:
+    found = [identifiers.unmasked(code)] if "Identifier" in types else []
+    if "ContactPoint" in types:
+        found.append(identifiers.phone_number(code))
+    return tuple(other for other in found if other is not None and other != code)
+
+
+def _other_pairs(key: str, system: str, code: str, types: Container[str]) -> tuple[str, ...]:
+    pair = identifiers.canonical(system, code) if "Identifier" in types else None
+    if pair is not None and (other := "|".join(pair)) != key:
+        return (other,)
+    if not system and "ContactPoint" in types and (number := identifiers.phone_number(code)):
+        return (f"|{number}",)
+    return ()
 
 
 def parse_of_type(text: str) -> TypedValue:
@@ -77,7 +104,10 @@ def parse_of_type(text: str) -> TypedValue:
             ":of-type takes system|code|value: the type of the identifier, then its value.",
             code="search-value-token",
         )
-    return TypedValue("|".join(parts), *parts)
+    system, code, value = parts
+    plain = identifiers.unmasked(value)
+    keys = (f"{system}|{code}|{value}",) + ((f"{system}|{code}|{plain}",) if plain else ())
+    return TypedValue(keys, system, code, value)
 
 
 def _coded(tokens: list[str], system: Any, code: Any) -> None:
@@ -125,23 +155,42 @@ def _identifier(value: Any) -> Tokens:
     tokens: list[str] = []
     if type(value) is not dict:
         return tokens, [], []
-    content = value.get("value")
-    _coded(tokens, value.get("system"), content)
+    content, system = value.get("value"), value.get("system")
+    _coded(tokens, system, content)
+    contents = []
+    if type(content) is str:
+        contents.append(content)
+        pair = identifiers.canonical(system, content) if type(system) is str else None
+        if pair is not None and pair != (system, content):
+            _coded(tokens, *pair)
+            tokens = list(dict.fromkeys(tokens))
+            contents = list(dict.fromkeys((content, pair[1])))
     kind = value.get("type")
     if type(kind) is not dict:
         return tokens, [], []
     text = kind.get("text")
     typed = [
-        f"{coding['system']}|{coding['code']}|{content}"
+        f"{coding['system']}|{coding['code']}|{one}"
         for coding in kind.get("coding", ())
-        if type(content) is str and "system" in coding and "code" in coding
+        if "system" in coding and "code" in coding
+        for one in contents
     ]
     return tokens, [fold(text)] if type(text) is str else [], typed
 
 
+_NUMBERED = ("phone", "fax", "sms", "pager")
+
+
 def _contact(value: Any) -> Tokens:
     content = value.get("value") if type(value) is dict else None
-    return ([content, f"|{content}"], [], []) if type(content) is str else ([], [], [])
+    if type(content) is not str:
+        return [], [], []
+    tokens = [content, f"|{content}"]
+    if value.get("system") in _NUMBERED:
+        number = identifiers.phone_number(content)
+        if number is not None and number != content:
+            tokens += [number, f"|{number}"]
+    return tokens, [], []
 
 
 def _plain(value: Any) -> Tokens:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.kit.client import Fhir, assert_outcome
 from tests.kit.terminology import a_code_system, an_url
 
@@ -19,6 +21,7 @@ def test_the_capability_statement_names_the_operations(fhir: Fhir) -> None:
     assert "expand" not in {o["name"] for o in resources["Patient"]["operation"]}
 
 
+@pytest.mark.verifies("terminology-capabilities-1")
 def test_the_terminology_capabilities_name_the_code_systems(fhir: Fhir) -> None:
     url = an_url("declared")
     fhir.made(a_code_system(url, version="7"))
@@ -27,7 +30,7 @@ def test_the_terminology_capabilities_name_the_code_systems(fhir: Fhir) -> None:
     systems = {s["uri"]: [v["code"] for v in s.get("version", [])] for s in statement["codeSystem"]}
     assert systems[url] == ["7"]
     assert "http://unitsofmeasure.org" in systems
-    assert "https://fhirserver.example/CodeSystem/tuss-38" in systems
+    assert "https://fhirserver.example/br/CodeSystem/tuss-38" in systems
     assert "http://loinc.org" not in systems
     assert {p["name"] for p in statement["expansion"]["parameter"]} >= {"url", "filter", "offset", "count"}
     checked = fhir.create(statement | {"status": "draft"})

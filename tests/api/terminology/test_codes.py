@@ -47,6 +47,7 @@ def test_a_code_is_in_a_value_set(
         assert answer["display"] == "Male"
 
 
+@pytest.mark.verifies("terminology-validate-1")
 def test_codings_and_concepts_are_validated(fhir: Fhir) -> None:
     right, wrong = {"system": GENDER, "code": "male", "display": "Male"}, {"system": GENDER, "code": "mal"}
 
@@ -88,6 +89,7 @@ def test_abstract_codes_are_valid_where_it_is_said(fhir: Fhir, animals: str) -> 
     assert inactive == {"result": True, "message": "The code is inactive.", "display": "Dodo"}
 
 
+@pytest.mark.verifies("terminology-validate-2")
 def test_a_code_is_in_a_code_system(fhir: Fhir, animals: str) -> None:
     def result(**given: Any) -> bool:
         answer: bool = told(call(fhir, "/CodeSystem/$validate-code", **given))["result"]
@@ -137,6 +139,7 @@ def parts(answer: Any, name: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.verifies("terminology-lookup-1")
 def test_lookup_tells_all_of_a_code(fhir: Fhir, animals: str) -> None:
     answer = fhir.get("/CodeSystem/$lookup", params={"system": animals, "code": "dog"})
     assert told(answer) == {"name": "Animals", "version": "1", "display": "Dog"}
@@ -203,6 +206,7 @@ def test_a_lookup_is_refused(fhir: Fhir, query: str, status: int, issue: str, co
         ("cat", "dog", "not-subsumed"),
     ],
 )
+@pytest.mark.verifies("terminology-subsumes-1")
 def test_codes_subsume_each_other(fhir: Fhir, animals: str, first: str, second: str, outcome: str) -> None:
     asked = {"system": animals, "codeA": first, "codeB": second}
     assert told(fhir.get("/CodeSystem/$subsumes", params=asked))["outcome"] == outcome

@@ -49,6 +49,7 @@ def herd(fhir: Fhir, animals: str) -> dict[str, str]:
         ("_filter=code ni {url}", "dodo text"),
     ],
 )
+@pytest.mark.verifies("search-token-2")
 def test_codes_are_found_by_meaning(fhir: Fhir, herd: dict[str, str], criteria: str, expected: str) -> None:
     url = f"/Observation?patient={herd['patient']}&{criteria.format(**herd)}"
     assert sorted(fhir.ids(url)) == sorted(herd[name] for name in expected.split())

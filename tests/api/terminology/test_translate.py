@@ -62,6 +62,7 @@ def map_url(fhir: Fhir) -> str:
         ("z", False, []),
     ],
 )
+@pytest.mark.verifies("terminology-translate-1")
 def test_a_code_is_translated(
     fhir: Fhir, map_url: str, code: str, result: bool, expected: list[tuple[str, str]]
 ) -> None:

@@ -67,8 +67,8 @@ def check(kept: Kept, clock: Clock) -> TokenCheck:
     return TokenCheck(kept, vocabulary(), BASE, clock)  # type: ignore[arg-type]
 
 
-def agent(check: TokenCheck, token: str = "good") -> Agent:
-    return asyncio.run(check.agent(token))
+def agent(check: TokenCheck, shown: str = "good") -> Agent:
+    return asyncio.run(check.agent(shown))
 
 
 def test_a_token_is_looked_up_once_in_a_while(check: TokenCheck, kept: Kept, clock: Clock) -> None:
@@ -141,8 +141,8 @@ class Asked:
         self.since.append(since)
         return self.changes
 
-    async def standing(self, user: str, now: float) -> dict[str, float]:
-        return {patient: until for patient, until in self.grants.items() if until > now}
+    async def standing(self, user: str, now: float) -> dict[str, tuple[float, str]]:
+        return {patient: (until, "fell") for patient, until in self.grants.items() if until > now}
 
 
 DOCTOR = Agent("x", user="u", fhir_user="Practitioner/1", roles=frozenset(("practitioner",)), key="k")
@@ -174,21 +174,21 @@ def test_a_situation_is_read_once_in_a_while(situations: Situations, asked: Aske
 
 def test_an_emergency_ends_to_the_second(situations: Situations, asked: Asked, clock: Clock) -> None:
     asked.grants["p9"] = clock.now + 3
-    assert of(situations).opened == {"p9"}
+    assert of(situations).opened == {"p9": "fell"}
     clock.now += 2.9
-    assert of(situations).opened == {"p9"}
+    assert of(situations).opened == {"p9": "fell"}
     clock.now += 0.1
-    assert of(situations).opened == set()
+    assert of(situations).opened == {}
 
 
 def test_a_grant_of_this_process_takes_effect_at_once(
     situations: Situations, asked: Asked, clock: Clock
 ) -> None:
-    assert of(situations).opened == set()
+    assert of(situations).opened == {}
     asked.grants["p9"] = clock.now + 60
-    assert of(situations).opened == set()
+    assert of(situations).opened == {}
     situations.forget("u")
-    assert of(situations).opened == {"p9"}
+    assert of(situations).opened == {"p9": "fell"}
 
 
 def test_consents_are_followed_by_time_and_forgotten_when_written(
@@ -202,3 +202,17 @@ def test_consents_are_followed_by_time_and_forgotten_when_written(
     situations.consents_changed()
     assert of(situations).policies == ()
     assert asked.since == [None, 20_000_000]
+
+
+def test_consents_alike_are_one_policy(situations: Situations, asked: Asked) -> None:
+    deny = b'{"resourceType":"Consent","provision":{"type":"deny"}}'
+    permit = b'{"resourceType":"Consent","provision":{"type":"permit"}}'
+    classes = b'{"resourceType":"Consent","provision":{"type":"deny","class":[{"code":"Observation"}]}}'
+    given = (("c1", deny), ("c2", permit), ("c3", classes), ("c4", deny))
+    asked.changes = [ConsentChange(key, 1, (f"p{key}",), raw) for key, raw in given]
+    assert [policy.patients for policy in of(situations).policies] == [("pc1", "pc4"), ("pc3",)]
+
+
+def test_agents_without_credentials_share_nothing(situations: Situations, asked: Asked) -> None:
+    nameless = replace(DOCTOR, key="")
+    assert asyncio.run(situations.of(nameless)) is not asyncio.run(situations.of(nameless))

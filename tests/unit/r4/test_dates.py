@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fhirserver.r4.dates import DAY, MINUTE, SECOND, date_range, time_range
+from fhirserver.r4.dates import DAY, SECOND, date_range
 
 
 def at(*parts: int) -> int:
@@ -88,14 +88,3 @@ def test_a_date_covers_what_it_leaves_open(text: str, lo: int, hi: int) -> None:
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         date_range(text)
-
-
-def test_a_time_of_day_is_an_interval_from_midnight() -> None:
-    assert time_range("08:30") == (510 * MINUTE, 511 * MINUTE)
-    assert time_range("08:30:01.25") == (510 * MINUTE + 1_250_000, 510 * MINUTE + 1_260_000)
-
-
-@pytest.mark.parametrize("text", ["24:00", "8:30", "08:30Z", "08:60", ""])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        time_range(text)

@@ -90,7 +90,7 @@ def test_broken_tokens_are_refused(text: str) -> None:
 
 
 def test_of_type_values() -> None:
-    assert token.parse_of_type("http://t|MR|12\\|3").key == "http://t|MR|12|3"
+    assert token.parse_of_type("http://t|MR|12\\|3").keys == ("http://t|MR|12|3",)
     for text in ("http://t|MR", "http://t|MR|", "|MR|1", "a|b|c|d"):
         refused(lambda text=text: token.parse_of_type(text), "search-value-token")
 

@@ -10,9 +10,6 @@ import pytest
 
 from fhirserver.context import Agent, Permission, Version
 from fhirserver.store import Store, connect
-from tests.kit.mongo import database_name, mongodb_uri
-
-__all__ = ["database_name", "mongodb_uri"]
 
 EVERYTHING = Permission(Agent("test"), reason="test")
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.indexes import HOT, plan
-from fhirserver.store.migrate import MIGRATIONS, SERVER, Migration, migrate
+from fhirserver.store.migrate import MIGRATIONS, SERVER, Migration, migrate, stale_index
 from fhirserver.store.mongod_home import find_program
+from fhirserver.store.reindex import reindex
 from tests.unit.store.conftest import EVERYTHING, a_patient
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +89,28 @@ async def test_steps_run_once_in_order_even_with_two_processes(make_store: Any) 
         await migrate(one.database, [step(1)])
         await asyncio.gather(*(migrate(s.database, [step(1), step(2), step(3)]) for s in (one, other)))
         assert done == [1, 2, 3]
+
+
+async def test_what_an_older_server_has_indexed_is_due_for_a_reindex(store: Store) -> None:
+    class Empty:
+        def index(self, type: str, resource: dict[str, Any]) -> Any:
+            return SimpleNamespace(ix={}, x={}, cx=[], geo=None)
+
+    await migrate(store.database, MIGRATIONS[:1])
+    await store.database["Patient"].insert_one({"_id": "default/Patient/p", "raw": b'{"id":"p"}', "v": 1})
+    assert await stale_index(store.database, "default") is False
+    await migrate(store.database)
+    assert await stale_index(store.database, "default") is True
+    await reindex(store.database, "default", Empty(), [], types=["Patient"])
+    assert await stale_index(store.database, "default") is True
+    await reindex(store.database, "default", Empty(), [])
+    assert await stale_index(store.database, "default") is False
+    assert await stale_index(store.database, "another") is True
+
+
+async def test_a_new_database_is_not_due_for_a_reindex(store: Store) -> None:
+    await migrate(store.database)
+    assert await stale_index(store.database, "default") is False
 
 
 async def test_a_newer_form_refuses_to_start_and_is_left_alone(store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fhirserver.outcome import Conflict
-from fhirserver.store import connect
+from fhirserver.store import DELETE, connect
 from fhirserver.store.client import Client
 from fhirserver.store.indexes import CONCEPTS, SYSTEMS
 from fhirserver.store.terminology import MongoTerminology
@@ -23,6 +23,7 @@ from fhirserver.terminology.subsume import subsumption
 from fhirserver.terminology.systems import Branch, MemorySystem, Selection, System
 from fhirserver.terminology.valuesets import Include, ValueSet
 from tests.kit.terminology import a_code_system
+from tests.unit.store.conftest import EVERYTHING, Fields
 
 pytestmark = pytest.mark.anyio
 URL = "urn:test:animals"
@@ -208,34 +209,68 @@ async def test_the_synchronous_question_says_that_it_cannot_ask_the_database(
     assert terminology.member(whole, URL, "cat").verdict is Verdict.UNKNOWN
 
 
-async def test_small_stored_resources_answer_at_once(
-    make_store: Any, terminology: Terminology, database_name: str
-) -> None:
-    from tests.unit.store.conftest import EVERYTHING
+class Urls:
+    """Indexes what terminology asks for: url and version."""
 
-    value_set = {
-        "resourceType": "ValueSet", "url": "urn:vs", "status": "active",
-        "compose": {"include": [{"system": URL}]},
-    }  # fmt: skip
+    def index(self, type: str, resource: dict[str, Any]) -> Fields:
+        return Fields({"url": [resource["url"]], "version": [resource.get("version", "")]})
 
-    class Urls:
-        def index(self, type: str, resource: dict[str, Any]) -> Any:
-            from tests.unit.store.conftest import Fields
 
-            return Fields({"url": [resource["url"]], "version": [resource.get("version", "")]})
+def replacing(resource: dict[str, Any]) -> Any:
+    async def change(current: Any) -> dict[str, Any]:
+        return dict(resource)
 
+    return change
+
+
+WHOLE = {
+    "resourceType": "ValueSet", "url": "urn:vs", "status": "active", "compose": {"include": [{"system": URL}]},
+}  # fmt: skip
+EMPTY = a_code_system(URL, concept=[{"code": "unicorn"}])
+
+
+async def test_small_stored_resources_answer_at_once(make_store: Any, terminology: Terminology) -> None:
     async with make_store(indexer=Urls()) as store:
-        await store.create("ValueSet", "v", value_set, permission=EVERYTHING)
+        await store.create("ValueSet", "v", dict(WHOLE), permission=EVERYTHING)
         await store.create("CodeSystem", "c", a_code_system(URL), permission=EVERYTHING)
         assert await terminology.refresh()
         assert terminology.member("urn:vs", URL, "cat", "gato").display_fits is True
         assert terminology.member("urn:vs", None, "unicorn").verdict is Verdict.NO
         assert not await terminology.refresh()
-        changed = a_code_system(URL, concept=[{"code": "unicorn"}])
-
-        async def replace(current: Any) -> Any:
-            return changed
-
-        await store.modify("CodeSystem", "c", replace, permission=EVERYTHING, method="PUT")
+        await store.modify("CodeSystem", "c", replacing(EMPTY), permission=EVERYTHING, method="PUT")
         assert await terminology.refresh()
         assert terminology.member("urn:vs", None, "unicorn").verdict is Verdict.YES
+        await store.modify("ValueSet", "v", deleting, permission=EVERYTHING, method="DELETE")
+        assert await terminology.refresh()
+        assert terminology.member("urn:vs", None, "unicorn").reason == "value-set-unknown"
+
+
+async def deleting(current: Any) -> Any:
+    return DELETE
+
+
+async def test_large_stored_resources_are_left_to_the_operations(
+    make_store: Any, terminology: Terminology
+) -> None:
+    many = a_code_system(URL, concept=[{"code": f"c{n}", "display": "x" * 100} for n in range(1200)])
+    async with make_store(indexer=Urls()) as store:
+        await store.create("CodeSystem", "c", many, permission=EVERYTHING)
+        await store.create("ValueSet", "v", dict(WHOLE), permission=EVERYTHING)
+        assert await terminology.refresh()
+        assert terminology.member("urn:vs", URL, "c7").reason == "too-large"
+        assert set(await (await system(terminology)).find(["c7", "cat"])) == {"c7"}
+
+
+async def test_every_worker_sees_a_change_at_once(
+    make_store: Any, terminology: Terminology, client: Client, database_name: str
+) -> None:
+    other = Terminology(SHIPPED, MongoTerminology(client[database_name], "default", SHIPPED, 5000))
+    foreign = Terminology(SHIPPED, MongoTerminology(client[database_name], "elsewhere", SHIPPED, 5000))
+    async with make_store(indexer=Urls()) as store:
+        await store.create("CodeSystem", "c", a_code_system(URL), permission=EVERYTHING)
+        for each in (terminology, other):
+            assert set(await (await system(each)).find(["cat", "unicorn"])) == {"cat"}
+        await store.modify("CodeSystem", "c", replacing(EMPTY), permission=EVERYTHING, method="PUT")
+        for each in (terminology, other):
+            assert set(await (await system(each)).find(["cat", "unicorn"])) == {"unicorn"}
+        assert await foreign.system(URL) is None  # another tenant's

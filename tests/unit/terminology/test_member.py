@@ -14,7 +14,7 @@ from tests.kit.terminology import a_code_system, a_value_set
 R4 = "http://hl7.org/fhir/ValueSet"
 V3 = "http://terminology.hl7.org/CodeSystem"
 YES, NO, UNKNOWN = Verdict.YES, Verdict.NO, Verdict.UNKNOWN
-FS = "https://fhirserver.example"
+FS = "https://fhirserver.example/br"
 
 
 @pytest.fixture(scope="module")

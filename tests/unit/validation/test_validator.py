@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from fhirserver.outcome import IssueCode
-from tests.unit.validation import cases_json, cases_meaning
+from tests.unit.validation import cases_brazil, cases_json, cases_meaning
 from tests.unit.validation.kit import BASES, Case, changed, validator
 
-CASES = cases_json.CASES + cases_meaning.CASES
+CASES = cases_json.CASES + cases_meaning.CASES + cases_brazil.CASES
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

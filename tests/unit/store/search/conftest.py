@@ -6,9 +6,6 @@ from typing import Any
 import pytest
 
 from tests.kit.corpus import Corpus
-from tests.kit.mongo import database_name, mongodb_uri
-
-__all__ = ["database_name", "mongodb_uri"]
 
 
 @pytest.fixture(scope="module")
