@@ -6,6 +6,7 @@ Nothing else in the server reads the environment.
 from __future__ import annotations
 
 import ipaddress
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,97 @@ class Limits(BaseModel, extra="forbid"):
     include_rounds: int = Field(3, description="Most rounds of :iterate.")
     expansion: int = Field(10_000, description="Most codes of a value set expansion, or of one page of it.")
     search_ms: int = Field(5000, description="Longest time for one database query, in milliseconds.")
+
+
+class Anchor(BaseModel, extra="forbid"):
+    """Where checkpoints of the audit ledger are kept apart from the database, once a day."""
+
+    file: Path | None = Field(
+        None, description="File that checkpoint notes are appended to, on other storage."
+    )
+    email: str = Field("", description="Address that checkpoint notes are mailed to.")
+    smtp: str = Field("localhost:25", description="host:port of the mail server for anchors.")
+    sender: str = Field("fhirserver@localhost", description="Sender address of the mails with anchors.")
+
+
+class Syslog(BaseModel, extra="forbid"):
+    """The feed of audit events to a syslog receiver: RFC 5424 over TLS (RFC 5425)."""
+
+    host: str = Field("", description="Syslog receiver for audit events; empty: no feed.")
+    port: int = Field(6514, description="Port of the syslog receiver.")
+    ca_file: Path | None = Field(
+        None, description="Certificates that the receiver's must descend from; empty: the system's."
+    )
+    cert_file: Path | None = Field(None, description="Own certificate for mutual TLS (PEM).")
+    key_file: Path | None = Field(None, description="Key of the own certificate (PEM).")
+
+
+class Alerts(BaseModel, extra="forbid"):
+    """From when on an access pattern is an alert."""
+
+    patients_per_hour: int = Field(
+        50, ge=1, description="Distinct patients that one user reads within an hour."
+    )
+    denials: int = Field(
+        10, ge=1, description="Refused requests of one user, client or address in 5 minutes."
+    )
+    export_patients: int = Field(1000, ge=1, description="Patients in the exports of one day.")
+    service_clients: list[str] = Field([], description="Clients that read many patients by design.")
+
+
+class Audit(BaseModel, extra="forbid"):
+    """The audit ledger. There is no setting that turns auditing off."""
+
+    origin: str = Field(
+        "localhost/audit",
+        pattern=r"^[^\s+]{1,200}$",
+        description="Name of the ledger, signed into each checkpoint: a domain of yours and a path.",
+    )
+    signing_key_file: Path | None = Field(
+        None, description="Ed25519 seed in hex, mode 0600; empty: audit/signing.key in the data folder."
+    )
+    ingest_key_file: Path | None = Field(
+        None,
+        description="Key of the ingest MAC in hex, mode 0600; empty: audit/ingest.key in the data folder.",
+    )
+    mongo_uri: SecretStr | None = Field(
+        None,
+        description="Replica set of the audit log, with a user that may only find and insert; empty: the server's own.",
+    )
+    database: str = Field("", description="Database of the audit log; empty: the server's own.")
+    commit_timeout: float = Field(
+        2.0, gt=0, le=30, description="Seconds until an answer whose events are not durable is withheld."
+    )
+    max_queue: int = Field(10_000, ge=1, description="Most events of a worker that may wait to be stored.")
+    on_failure: Literal["closed", "spool"] = Field(
+        "closed",
+        description="Where the log fails: refuse every answer, or keep events in spool_dir until it is back.",
+    )
+    spool_dir: Path | None = Field(
+        None, description="Folder for on_failure=spool, on a disk of this machine."
+    )
+    query_values: Literal["hashed", "raw"] = Field(
+        "hashed", description="How values that identify people stand in recorded queries."
+    )
+    seal_interval: float = Field(10.0, gt=0, le=60, description="Seconds between two sealings.")
+    retention_years: int | None = Field(
+        None, ge=5, description="Years after which events may be purged; empty: kept for ever. At least 5."
+    )
+    purge_uri: SecretStr | None = Field(
+        None, description="MongoDB URI of a user that may remove audit events, for `audit purge` alone."
+    )
+    legal_hold: str = Field("", description="Why nothing may be purged now; empty: no legal hold.")
+    timezone: str = Field(
+        "America/Sao_Paulo", description="Timezone of the clinic, for reports and opening hours."
+    )
+    opening_hours: str = Field(
+        "mo-fr 07:00-20:00; sa 07:00-13:00",
+        description="When the clinic is open; access outside is after hours.",
+    )
+    holidays: list[date] = Field([], description="Local holidays, in addition to the national ones.")
+    anchor: Anchor = Anchor()
+    syslog: Syslog = Syslog()
+    alerts: Alerts = Alerts()
 
 
 class OAuth(BaseModel, extra="forbid"):
@@ -163,6 +255,7 @@ class Settings(BaseSettings):
     issuers: list[Issuer] = Field([], description="Foreign authorization servers whose tokens are accepted.")
     insecure_jwks: bool = Field(False, description="Allow http for key sets on loopback; for tests.")
     limits: Limits = Limits()
+    audit: Audit = Field(Audit(), description="The audit log; it cannot be turned off.")
     validation: Validation = Validation()
     oauth: OAuth = OAuth()
 

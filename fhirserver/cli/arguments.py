@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fhirserver.cli.arguments_audit import audit
 from fhirserver.cli.arguments_oauth import add_oauth_commands
 
 _DESCRIPTION = """\
@@ -43,6 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
     _terminology(commands)
     _doctor(commands)
     _token(commands)
+    text = "The audit log: check it, export it, report on it. `fhirserver audit ACTION --help` says more."
+    audit(
+        _add,
+        _add(commands, "audit", "check and use the audit log", "fhirserver audit verify", text),
+        _database,
+    )
     add_oauth_commands(commands, _add, _database)
     _add(
         commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json"
