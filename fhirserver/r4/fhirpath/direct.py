@@ -145,8 +145,11 @@ class _Direct:
     def _member(self, source: _Path, name: str) -> _Path:
         if not source.kind or self._elements.is_primitive(source.kind):
             raise _NotCovered
-        element = next((e for e in self._elements.children(source.kind) if e.name == name), None)
-        if element is None or element.choice:
+        try:
+            element = self._elements.element(f"{source.kind}.{name}")
+        except KeyError as error:  # no such element, or the path of a primitive
+            raise _NotCovered from error
+        if element.choice:
             raise _NotCovered
         code = element.types[0].code if element.types else ""
         primitive = self._elements.is_primitive(code)
