@@ -31,6 +31,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 CANONICAL = "https://fhirserver.example"
+INSUFFICIENT = 'Bearer realm="fhir", error="insufficient_scope"'  # RFC 6750 section 3.1
 ERROR_SYSTEM = f"{CANONICAL}/CodeSystem/error"
 RULE_SYSTEM = f"{CANONICAL}/br/CodeSystem/regra"
 
@@ -108,7 +109,8 @@ class OutcomeError(Exception):
     """A failure that is answered with `status` and one OperationOutcome.
 
     `text`: one sentence for the caller. `code`: stable code. `expression`: FHIRPath of the culprit.
-    `issues`: when there is more than one problem (then text/code are ignored). `retry_after`: seconds.
+    `issues`: when there is more than one problem (then text/code are ignored). `retry_after`: seconds. `challenge`: for
+    WWW-Authenticate.
     """
 
     status: ClassVar[int] = 500
@@ -123,6 +125,7 @@ class OutcomeError(Exception):
         issue_code: IssueCode | None = None,
         issues: Sequence[Issue] = (),
         retry_after: int | None = None,
+        challenge: str | None = None,
     ) -> None:
         if isinstance(expression, str):
             expression = (expression,)
@@ -130,6 +133,7 @@ class OutcomeError(Exception):
             Issue(issue_code or self.issue_code, code, text, tuple(expression)),
         )
         self.retry_after = retry_after
+        self.challenge = challenge
         super().__init__(self.issues[0].text)
 
     def to_json(self) -> dict[str, Any]:

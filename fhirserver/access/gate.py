@@ -1,76 +1,95 @@
 """Who asks, and what they may do: the authorize station.
 
-Until the authorization server lands the API is open, and therefore bound to loopback (see cli serve): without a token
-everything is granted to one agent. A request that shows a token (`fhirserver token`) gets what its scopes open and no
-more, in every part of it: type of the URL, chains, `_has`, includes, system-wide search and history.
+The order of refusals is docs/explanation/access.md: no token 401, a bad one 401, scopes and static rules 403; what is
+out of reach in the database does not exist (404). Source: RFC 6750 section 3
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from fhirserver.access.scopes import LETTERS, opens
+from fhirserver.access.breakglass import PURPOSE, BreakGlass
+from fhirserver.access.issuers import Issuers
+from fhirserver.access.plan import Planner
+from fhirserver.access.scopes import Scopes
+from fhirserver.access.situation import Situation, Situations
 from fhirserver.access.tokens import TokenCheck
 from fhirserver.context import Agent, Interaction, Kind, Permission
-from fhirserver.outcome import BadRequest, Forbidden, NotAuthenticated
+from fhirserver.outcome import BadRequest, NotAuthenticated
 
 OPEN_AGENT = Agent("open-mode")
-_OPEN = Permission(OPEN_AGENT, "open mode on loopback")
+ANONYMOUS = Agent("anonymous", scopes=Scopes())
+REALM = 'Bearer realm="fhir"'
+_INVALID = f'{REALM}, error="invalid_request"'
 _LONGEST = 8192
+PURPOSE_HEADER, REASON_HEADER = "x-purpose-of-use", "x-purpose-reason"
+_PURPOSES = frozenset((PURPOSE, "TREAT", "ETREAT", "HPAYMT", "HOPERAT", "PATRQT", "HRESCH", "PUBHLTH", "COC"))
+_NOWHERE = Situation()
+_WRITES = (Kind.CREATE, Kind.UPDATE, Kind.PATCH, Kind.DELETE, Kind.OPERATION)
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Makes Agents of credentials, and the Permission of an interaction. `types`: all resource types."""
+    """Makes Agents of credentials, and the Permission of an interaction. `open_mode`: without a token all is granted."""
 
     tokens: TokenCheck
-    types: tuple[str, ...]
+    issuers: Issuers
+    situations: Situations
+    planner: Planner
+    break_glass: BreakGlass
+    open_mode: bool = False
 
-    async def agent(self, authorization: str | None) -> Agent:
-        """Who shows this Authorization header; the open agent without one.
+    async def agent(self, headers: Mapping[str, str]) -> Agent:
+        """Who sends these headers (lower-case names).
 
-        Raises NotAuthenticated, BadRequest (more than one, or over 8 KiB).
+        Raises NotAuthenticated, BadRequest for an Authorization header that is empty, given twice or over 8 KiB.
         """
+        authorization = headers.get("authorization")
         if authorization is None:
-            return OPEN_AGENT
+            return self._without_token()
         if len(authorization) > _LONGEST or ", " in authorization:
             raise BadRequest(
-                "Send one Authorization header of at most 8 KiB.", code="authorization-malformed"
+                "Send one Authorization header of at most 8 KiB.",
+                code="authorization-malformed",
+                challenge=_INVALID,
             )
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise NotAuthenticated("Authenticate with a Bearer token.", code="token-missing")
-        return await self.tokens.agent(token.strip())
-
-    def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
-        """What the agent may do with `interaction`. Raises Forbidden."""
-        scopes = agent.scopes
-        if scopes is None:
-            return _OPEN
-        letter = _letter(interaction)
-        needed = letter + "s" if _has_criteria(interaction, letter) else letter
-        type = interaction.type
-        if type is not None and not all(opens(scopes, type, one) for one in needed):
-            raise Forbidden(
-                "The token's scopes do not open this interaction on this type.", code="scope-insufficient"
+        if scheme.lower() != "bearer":
+            return self._without_token()
+        token = token.strip()
+        if not token:
+            raise BadRequest(
+                "The Authorization header holds no token.", code="token-empty", challenge=_INVALID
             )
-        reach = "r" if interaction.kind in (Kind.READ, Kind.VREAD, Kind.HISTORY_INSTANCE) else "s"
-        denied = frozenset(other for other in self.types if not opens(scopes, other, reach))
-        if type is not None:
-            denied -= {type}
-        if len(denied) == len(self.types):
-            raise Forbidden("The token's scopes open no type for this.", code="scope-insufficient")
-        return Permission(agent, "scopes of the token", denied=denied)
+        asked = self.issuers if self.issuers.are_asked(token) else self.tokens
+        agent = await asked.agent(token)
+        purpose = headers.get(PURPOSE_HEADER)
+        return agent if purpose is None else _with_purpose(agent, purpose, headers.get(REASON_HEADER))
+
+    async def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
+        """What the agent may do with `interaction`. Raises Forbidden; BadRequest for an emergency without a patient."""
+        if agent.scopes is None:
+            return self.planner.permission(agent, _NOWHERE, interaction)
+        if agent.purpose == PURPOSE and interaction.operation != "break-glass":
+            await self.break_glass.open_for(agent, interaction)
+        return self.planner.permission(agent, await self.situations.of(agent), interaction)
+
+    def written(self, interaction: Interaction) -> None:
+        """An interaction has changed the database: what depends on it is looked up anew."""
+        if interaction.type == "Consent" and interaction.kind in _WRITES:
+            self.situations.consents_changed()
+
+    def _without_token(self) -> Agent:
+        if self.open_mode:
+            return OPEN_AGENT
+        raise NotAuthenticated("Authenticate with a Bearer token.", code="token-missing", challenge=REALM)
 
 
-def _has_criteria(interaction: Interaction, letter: str) -> bool:
-    """True for conditional writes, which answer a search too."""
-    if letter == "c":
-        return "if-none-exist" in interaction.headers
-    return letter in "ud" and interaction.id is None
-
-
-def _letter(interaction: Interaction) -> str:
-    if interaction.kind is Kind.OPERATION:
-        return "u" if interaction.changes_state else "r"
-    return LETTERS[interaction.kind]
+def _with_purpose(agent: Agent, purpose: str, reason: str | None) -> Agent:
+    code = purpose.strip().upper()
+    if code not in _PURPOSES:
+        raise BadRequest(
+            f"{PURPOSE_HEADER} takes one of {', '.join(sorted(_PURPOSES))}.", code="purpose-unknown"
+        )
+    return replace(agent, purpose=code, reason=reason)

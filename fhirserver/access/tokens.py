@@ -1,60 +1,87 @@
-"""Access tokens for development and scripts: opaque, kept as a hash, with scopes and an end.
+"""Opaque access tokens: kept as a hash, with what was granted; and who shows one.
 
-A token seen in the last CACHED seconds is not looked up again, so a withdrawn one works that much longer at most.
+A token seen in the last FRESH seconds is not looked up again, so a withdrawn one works that much longer at most.
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from fhirserver.access.scopes import parse_scopes
+from fhirserver.access.scopes import Scopes, Vocabulary, parse
+from fhirserver.access.situation import FRESH
 from fhirserver.context import Agent
 from fhirserver.outcome import NotAuthenticated
 from fhirserver.store.tokens import TokenRecord, Tokens
 
-CACHED = 5.0
-_MOST_CACHED = 10_000
+INVALID = 'Bearer realm="fhir", error="invalid_token"'  # RFC 6750 section 3.1
+_MOST = 10_000
 
 
-async def mint(tokens: Tokens, *, scope: str, ttl: int, types: tuple[str, ...]) -> str:
-    """A new token for `scope`, valid for `ttl` seconds. Raises ValueError naming a scope that cannot be given."""
-    parse_scopes(scope, types)
-    token = secrets.token_urlsafe(32)
-    await tokens.put(TokenRecord(_digest(token), scope, time.time() + ttl))
-    return token
+def digest(token: str) -> str:
+    """What a token is kept as."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
+def invalid_token() -> NotAuthenticated:
+    """The one answer to every token that is not good, whatever is wrong with it."""
+    return NotAuthenticated(
+        "The access token is unknown, has ended or is not for this server; get a new one.",
+        code="token-invalid",
+        challenge=INVALID,
+    )
+
+
+def check_context(scopes: Scopes, agent: Agent) -> None:
+    """Raises NotAuthenticated for a token that names no patient where its rights depend on one."""
+    if agent.patient is None and any(scope.level == "patient" for scope in scopes.resources):
+        raise invalid_token()
+    if "patient" in agent.roles and agent.fhir_user is None:
+        raise invalid_token()
+
+
+@dataclass(slots=True)
 class TokenCheck:
-    """Finds the agent of a token. `types`: the resource types that scopes may name."""
+    """Finds the agent of a token. `audience`: this server's FHIR base, which a token may name as its own."""
 
-    def __init__(
-        self, tokens: Tokens, types: tuple[str, ...], clock: Callable[[], float] = time.time
-    ) -> None:
-        self._tokens = tokens
-        self._types = types
-        self._clock = clock
-        self._seen: dict[str, tuple[float, TokenRecord]] = {}
+    tokens: Tokens
+    vocabulary: Vocabulary
+    audience: str
+    clock: Callable[[], float] = time.time
+    _seen: dict[str, tuple[float, TokenRecord, Agent]] = field(default_factory=dict)
 
     async def agent(self, token: str) -> Agent:
-        """Raises NotAuthenticated for a token that is unknown or has ended."""
-        digest = _digest(token)
-        now = self._clock()
-        seen = self._seen.get(digest)
-        record = seen[1] if seen is not None and seen[0] > now - CACHED else await self._tokens.get(digest)
-        if record is None or record.expires <= now:
-            self._seen.pop(digest, None)
-            raise NotAuthenticated(
-                "The access token is unknown or has ended; get a new one.", code="token-invalid"
-            )
-        if seen is None or seen[1] is not record:
-            if len(self._seen) >= _MOST_CACHED:
-                self._seen.clear()
-            self._seen[digest] = (now, record)
-        return Agent(f"token:{digest[:12]}", client="cli", scopes=parse_scopes(record.scope, self._types))
+        """Raises NotAuthenticated for a token that is unknown, has ended or is for another server."""
+        name, now = digest(token), self.clock()
+        seen = self._seen.get(name)
+        if seen is not None and seen[0] > now - FRESH and seen[1].expires > now:
+            return seen[2]
+        record = await self.tokens.get(name)
+        if record is None or record.expires <= now or record.audience not in (None, self.audience):
+            self._seen.pop(name, None)
+            raise invalid_token()
+        agent = seen[2] if seen is not None and seen[1] == record else self._agent(record, token)
+        if len(self._seen) >= _MOST:
+            self._seen.clear()
+        self._seen[name] = (now, record, agent)
+        return agent
 
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    def _agent(self, record: TokenRecord, token: str) -> Agent:
+        scopes = parse(record.scope, self.vocabulary)
+        agent = Agent(
+            f"token:{record.digest[:12]}",
+            client=record.client,
+            user=record.user,
+            fhir_user=record.fhir_user,
+            roles=record.roles,
+            scopes=scopes,
+            patient=record.patient,
+            acts_for=record.acts_for,
+            grant=record.grant,
+            policy=token[-32:],
+            key=f"{record.digest}:{hash(record)}",
+        )
+        check_context(scopes, agent)
+        return agent

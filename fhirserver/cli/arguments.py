@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fhirserver.cli.arguments_audit import audit
+from fhirserver.cli.arguments_oauth import add_oauth_commands
+
 _DESCRIPTION = """\
 A FHIR R4 server on MongoDB.
 
@@ -41,6 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
     _terminology(commands)
     _doctor(commands)
     _token(commands)
+    text = "The audit log: check it, export it, report on it. `fhirserver audit ACTION --help` says more."
+    audit(
+        _add,
+        _add(commands, "audit", "check and use the audit log", "fhirserver audit verify", text),
+        _database,
+    )
+    add_oauth_commands(commands, _add, _database)
     _add(
         commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json"
     )
@@ -112,14 +122,21 @@ def _serve(commands: _Commands) -> None:
     text = """\
 Runs the server until SIGTERM or Ctrl+C; accepted requests are finished first.
 
-Without --mongodb-uri it starts its own MongoDB in the data folder and stops it at the end. While no
-authorization is configured the API is open, so only loopback addresses are accepted."""
+Without --mongodb-uri it starts its own MongoDB in the data folder and stops it at the end. Every request
+needs an access token (`fhirserver token`), but for discovery and health; --open asks for none, on loopback."""
     parser = _add(
         commands, "serve", "run the server", "fhirserver serve --port 8080 --workers 2 --demo", text
     )
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=_port, help="port to listen on (default 8000)")
     parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default 1)")
+    parser.add_argument(
+        "--open",
+        dest="open_mode",
+        action="store_const",
+        const=True,
+        help="ask for no token: whoever reaches this machine's loopback may do everything",
+    )
     parser.add_argument(
         "--demo",
         action=argparse.BooleanOptionalAction,
@@ -265,4 +282,6 @@ def _token(commands: _Commands) -> None:
     parser.add_argument(
         "--ttl", type=_count, default=3600, metavar="SECONDS", help="valid for (default 3600)"
     )
+    parser.add_argument("--user", metavar="NAME", help="the user whose user/ or patient/ scopes they are")
+    parser.add_argument("--patient", metavar="ID", help="the patient that patient/ scopes are about")
     _database(parser)

@@ -14,7 +14,7 @@ from pydantic_settings import SettingsConfigDict, SettingsError
 
 from fhirserver.settings import Settings
 
-FLAGS = ("host", "port", "workers", "data_dir", "mongodb_uri")
+FLAGS = ("host", "port", "workers", "data_dir", "mongodb_uri", "open_mode")
 
 
 class UsageError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import socket
 import subprocess
@@ -14,26 +15,41 @@ from functools import partial
 
 from fhirserver.cli.client import FhirClient, read_token
 from fhirserver.cli.config import environment, load_settings
+from fhirserver.cli.database import database
 from fhirserver.cli.processes import die_with_parent
 from fhirserver.cli.terminal import CommandFailed, note
 from fhirserver.settings import Settings
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 60.0
+_SCOPE = "system/*.cruds system/AuditEvent.rs"
+_TOKEN_SECONDS = 24 * 3600
 
 
 @contextmanager
 def server(options: argparse.Namespace) -> Iterator[tuple[FhirClient, Settings]]:
     """A client of the server that `options` (--server, --token, database flags) name, and the settings."""
     settings, token = load_settings(options), read_token(options.token)
-    client = FhirClient(options.server or settings.fhir_base, token=token)
-    if client.is_there():
-        yield client, settings
+    base = options.server or settings.fhir_base
+    if FhirClient(base).is_there():
+        if token is None and not options.server:
+            with database(settings) as reachable:
+                token = own_token(reachable)
+        yield FhirClient(base, token=token), settings
     elif options.server:
         raise CommandFailed(f"no server answers at {options.server}")
     else:
-        with _started(settings) as base:
-            yield FhirClient(base, token=token), settings
+        with _started(settings) as base, database(settings) as reachable:
+            yield FhirClient(base, token=token or own_token(reachable)), settings
+
+
+def own_token(settings: Settings) -> str | None:
+    """A token for the server's own commands, which reach its database anyway; None in open mode."""
+    if settings.open_mode:
+        return None
+    from fhirserver.app import mint_token
+
+    return asyncio.run(mint_token(settings, scope=_SCOPE, ttl=_TOKEN_SECONDS))
 
 
 @contextmanager

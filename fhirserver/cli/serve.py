@@ -30,7 +30,9 @@ from fhirserver import __version__
 from fhirserver.cli.client import FhirClient
 from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
 from fhirserver.cli.database import database
+from fhirserver.cli.demo_access import open_doors, say_doors
 from fhirserver.cli.fill import fill
+from fhirserver.cli.local import own_token
 from fhirserver.cli.processes import die_with_parent
 from fhirserver.cli.terminal import CommandFailed, say
 from fhirserver.http import logs
@@ -45,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
     """Serves until it is told to stop."""
     started = time.monotonic()
     settings = load_settings(options)
-    if not is_loopback(settings.host):
+    if settings.open_mode and not is_loopback(settings.host):
         raise UsageError(
-            f"{settings.host} can be reached from other machines, and no authorization is configured: the "
-            "API would be open to all of them. Serve on 127.0.0.1."
+            f"{settings.host} can be reached from other machines, and in open mode the API would be open to all "
+            "of them. Serve on 127.0.0.1, or without --open."
         )
     _check_port(settings)
     logs.configure(settings.log_level)
@@ -57,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         os.environ.update(environment(shared))  # the workers read their settings from here
         multiprocessing.set_start_method("spawn", force=True)  # this process has threads: it must not fork
         announcer = threading.Thread(
-            target=_announce, args=(settings, options.demo, started), name="announcer", daemon=True
+            target=_announce, args=(settings, reachable, options.demo, started), name="announcer", daemon=True
         )
         announcer.start()
         _serve(reachable)
@@ -121,7 +123,7 @@ def _load_application(parent: int, target: str, *_: Any) -> Callable[..., Any]:
     return application
 
 
-def _announce(settings: Settings, demo: bool, started: float) -> None:
+def _announce(settings: Settings, reachable: Settings, demo: bool, started: float) -> None:
     """Says where things are once the server is ready, and fills it with the demo clinic if that is wanted."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     root = f"http://{host}:{settings.port}"
@@ -137,9 +139,17 @@ def _announce(settings: Settings, demo: bool, started: float) -> None:
         say(f"  API     {root}/docs")
     own = f"{settings.data_dir.absolute()} (own MongoDB)"
     say(f"  data    {'the MongoDB of the settings' if external else own}")
-    say("  access  open, from this machine only: no authorization is configured")
+    say(f"  access  {'open, from this machine only (--open)' if settings.open_mode else 'by token'}")
     if demo:
         with suppress(CommandFailed):
-            fill(client, settings.data_dir)
-    say(f"try       curl '{root}/fhir/Patient?name=silva&_count=2&_pretty=true'")
+            able = FhirClient(f"{root}/fhir", token=own_token(reachable))
+            if fill(able, settings.data_dir):
+                open_doors(reachable, able)
+        say_doors(settings.root_url, settings.data_dir)
+    token = (
+        ""
+        if settings.open_mode
+        else " -H \"Authorization: Bearer $(fhirserver token --scope 'system/*.rs')\""
+    )
+    say(f"try       curl{token} '{root}/fhir/Patient?name=silva&_count=2&_pretty=true'")
     say("stop      Ctrl+C")

@@ -156,7 +156,11 @@ async def run_transaction(engine: Engine, exchange: Exchange) -> tuple[Result, .
     async def work(store: Any) -> tuple[Result, ...]:
         bound = services.within(store)
         resolved = await _resolve(plain, wanted, permissions, bound)
-        return await _run_phases(engine, resolved, permissions, bound)
+        under = [
+            permission.matching if found.kind is Kind.READ and asked.kind is Kind.CREATE else permission
+            for permission, found, asked in zip(permissions, resolved, plain, strict=True)
+        ]
+        return await _run_phases(engine, resolved, under, bound)
 
     written = {i.type for i in plain if i.type and i.method != "GET"}
     return await services.store.transaction(work, types=written)
@@ -172,7 +176,7 @@ async def _admit(engine: Engine, exchange: Exchange, interactions: Sequence[Inte
     permissions: list[Permission] = []
     for number, interaction in enumerate(interactions):
         try:
-            permissions.append(engine.gate.authorize(exchange.agent, interaction))
+            permissions.append(await engine.authorize(exchange.agent, interaction))
         except OutcomeError as error:
             raise _at(error, number) from error
     return permissions
@@ -203,7 +207,7 @@ def _within(issue: Issue, where: str) -> Issue:
 def _at(error: OutcomeError, number: int) -> OutcomeError:
     """The error as one of entry `number`. Keeps its cause, by which the store knows what can be run again."""
     issues = [_within(issue, f"Bundle.entry[{number}]") for issue in error.issues]
-    placed = type(error)(issues=issues, retry_after=error.retry_after)
+    placed = type(error)(issues=issues, retry_after=error.retry_after, challenge=error.challenge)
     placed.__cause__ = error
     return placed
 

@@ -110,6 +110,7 @@ class Router:
             method=method,
             url=path + ("?" + query if query else ""),
             changes_state=kind is Kind.OPERATION and OPERATIONS[target["operation"]].affects_state,
+            needs=OPERATIONS[target["operation"]].letters if kind is Kind.OPERATION else (),
             headers=headers,
         )
 

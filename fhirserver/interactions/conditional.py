@@ -47,7 +47,7 @@ def require_criteria(pairs: Criteria) -> Criteria:
 
 async def match_one(type: str, pairs: Criteria, permission: Permission, services: Services) -> Version | None:
     """The one current version that matches, None where none does. Raises MultipleMatches."""
-    found = await services.find(type, pairs, permission, limit=2)
+    found = await services.find(type, pairs, permission.matching, limit=2)
     if len(found) > 1:
         raise MultipleMatches(
             "The criteria match more than one resource; make them select exactly one.",

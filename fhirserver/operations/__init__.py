@@ -8,8 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fhirserver.operations import (
+    auditreports,
+    break_glass,
     everything,
     expand,
+    ledger,
     lookup,
     meta,
     subsumes,
@@ -17,6 +20,7 @@ from fhirserver.operations import (
     validate,
     validate_code,
 )
+from fhirserver.outcome import CANONICAL
 
 if TYPE_CHECKING:
     from fhirserver.context import Interaction, Permission, Result
@@ -31,6 +35,9 @@ class Operation:
 
     `definition`: canonical, where "{type}" stands for the resource type.
     `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
+    `native`: it may answer in a format of its own, which Accept and _format may then name.
+    `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
+    and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     """
 
     name: str
@@ -41,7 +48,16 @@ class Operation:
     summary: str
     types: tuple[str, ...] = ()
     affects_state: bool = False
+    needs: tuple[str, ...] | None = None
     judges_body: bool = False
+    native: bool = False
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters that a token must have."""
+        if self.needs is not None:
+            return self.needs
+        return ("u",) if self.affects_state else ("r",)
 
     def offered(self, level: str, type: str | None) -> bool:
         """True when the operation may be called at `level` on `type`."""
@@ -52,14 +68,30 @@ class Operation:
         return self.definition.replace("{type}", type or "Resource")
 
 
+def _own(name: str) -> str:
+    return f"{CANONICAL}/OperationDefinition/{name}"
+
+
 def _core(name: str) -> str:
     return f"http://hl7.org/fhir/OperationDefinition/{name}"
 
+
+_TERMINOLOGY = ("r", "s")
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         operation.name: operation
         for operation in (
+            Operation(
+                "break-glass",
+                f"{CANONICAL}/OperationDefinition/break-glass",
+                ("system",),
+                ("POST",),
+                break_glass.handle,
+                "Open one patient's record in an emergency, for an hour",
+                affects_state=True,
+                needs=(),
+            ),
             Operation(
                 "everything",
                 _core("{type}-everything"),
@@ -85,6 +117,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_add,
                 "Add profiles, tags or security labels without a new version of the content",
                 affects_state=True,
+                needs=("ur",),
             ),
             Operation(
                 "meta-delete",
@@ -94,6 +127,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 meta.handle_delete,
                 "Remove profiles, tags or security labels",
                 affects_state=True,
+                needs=("ur",),
             ),
             Operation(
                 "validate",
@@ -103,6 +137,67 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 validate.handle,
                 "What is wrong with a resource, by its type and by profiles, and what could be better",
                 judges_body=True,
+                needs=("c", "u"),
+            ),
+            Operation(
+                "proof",
+                _own("AuditEvent-proof"),
+                ("instance",),
+                ("GET",),
+                ledger.handle_proof,
+                "Proof that the event is in the sealed log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "checkpoint",
+                _own("AuditEvent-checkpoint"),
+                ("type",),
+                ("GET",),
+                ledger.handle_checkpoint,
+                "The newest signed checkpoint of the audit log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "consistency",
+                _own("AuditEvent-consistency"),
+                ("type",),
+                ("GET",),
+                ledger.handle_consistency,
+                "Proof that the log of one checkpoint begins with that of another, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "report",
+                _own("AuditEvent-report"),
+                ("type",),
+                ("GET",),
+                auditreports.handle_report,
+                "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "access-report",
+                _own("Patient-access-report"),
+                ("instance",),
+                ("GET",),
+                auditreports.handle_access_report,
+                "Who has seen the data of this patient",
+                types=("Patient",),
+                native=True,
+            ),
+            Operation(
+                "incident-report",
+                _own("AuditEvent-incident-report"),
+                ("type",),
+                ("POST",),
+                auditreports.handle_incident_report,
+                "Affected persons, deadlines and drafts for an incident",
+                types=("AuditEvent",),
+                native=True,
             ),
             Operation(
                 "expand",
@@ -112,6 +207,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 expand.handle,
                 "The codes of a value set, all or page by page",
                 types=("ValueSet",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "validate-code",
@@ -121,6 +217,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 validate_code.handle,
                 "Whether a code is in a value set or a code system, and its display right",
                 types=("ValueSet", "CodeSystem"),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "lookup",
@@ -130,6 +227,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 lookup.handle,
                 "Display, designations and properties of a code",
                 types=("CodeSystem",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "subsumes",
@@ -139,6 +237,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 subsumes.handle,
                 "How two codes of a code system relate",
                 types=("CodeSystem",),
+                needs=_TERMINOLOGY,
             ),
             Operation(
                 "translate",
@@ -148,6 +247,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 translate.handle,
                 "Translations of a code by concept maps",
                 types=("ConceptMap",),
+                needs=_TERMINOLOGY,
             ),
         )
     }

@@ -67,6 +67,14 @@ class Equals:
 
 
 @dataclass(frozen=True, slots=True)
+class Only:
+    """`value` is the one and only value of `field`."""
+
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Starts:
     """A value of `field` starts with `text` (folded where the field is)."""
 
@@ -196,7 +204,7 @@ class Hierarchy:
 
 
 Expression: TypeAlias = (
-    And | Or | Not | Ids | Updated | Missing | Equals | Starts | Contains | Exact | Dates | Numbers
+    And | Or | Not | Ids | Updated | Missing | Equals | Only | Starts | Contains | Exact | Dates | Numbers
     | Composite | Near | Words | Chain | Has | Hierarchy | Coded
 )  # fmt: skip
 _MOST_ALTERNATIVES = 16
@@ -239,16 +247,21 @@ def either(items: tuple[Expression, ...]) -> Expression:
     return items[0] if len(items) == 1 else Or(items)
 
 
-def types_reached(expression: Expression) -> Iterator[str]:
-    """The resource types, beyond the one searched, whose contents decide about the result; may repeat."""
+def hops(expression: Expression) -> Iterator[frozenset[str]]:
+    """For each hop to other resources, the types that it may lead to: alternatives of one chain are one hop."""
     match expression:
+        case Or(items) if items and all(isinstance(item, Chain) for item in items):
+            yield frozenset(item.type for item in items if isinstance(item, Chain))
+            for item in items:
+                if isinstance(item, Chain):
+                    yield from hops(item.item)
         case And(items) | Or(items):
             for item in items:
-                yield from types_reached(item)
+                yield from hops(item)
         case Not(item):
-            yield from types_reached(item)
+            yield from hops(item)
         case Chain(type=type, item=item) | Has(type=type, item=item):
-            yield type
-            yield from types_reached(item)
+            yield frozenset((type,))
+            yield from hops(item)
         case Hierarchy(type=type):
-            yield type
+            yield frozenset((type,))

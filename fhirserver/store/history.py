@@ -23,7 +23,7 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import HISTORY, VERSION_FIELDS, is_id, is_type, key_of, version_of
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import NOTHING, not_found
-from fhirserver.store.visible import are_visible
+from fhirserver.store.visible import are_reachable, are_visible
 
 Place = tuple[int, str, int]  # time, key, version
 
@@ -164,7 +164,8 @@ async def _find(
 
     async def find() -> list[Document]:
         with translated():
-            cursor = parts.database[collection].find(query, fields, session=parts.lane.session)
+            session = parts.home.session(collection, parts.lane.session)
+            cursor = parts.home[collection].find(query, fields, session=session)
             return await cursor.sort(order).limit(limit).to_list()
 
     return await parts.alone(find)
@@ -193,7 +194,7 @@ async def _select(
     if question.at is not None:
         current = await _were_current(parts, versions, question.at[0])
         versions = [version for version, kept in zip(versions, current, strict=True) if kept]
-    visible = await are_visible(parts, versions, permission)
+    visible = await are_reachable(parts, versions, permission)
     return [version for version, seen in zip(versions, visible, strict=True) if seen]
 
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from fhirserver.outcome import OutcomeError
@@ -18,15 +17,23 @@ from fhirserver.store import ops
 from fhirserver.store.batcher import Batcher, OnBatch, ignore_batch
 from fhirserver.store.client import Document, translate
 from fhirserver.store.documents import HISTORY, VERSION_FIELDS, WITHOUT_SEARCH, Prepared
+from fhirserver.store.home import Database as Database
+from fhirserver.store.home import Home
 
-Database = AsyncDatabase[Document]
 Run = Callable[[ops.Collection, list[Any], ops.Session], Awaitable[Sequence[Any]]]
 
+# What of the index the restrictions of most permissions speak of: whose it is, and how it is labelled.
+LOOKED = ("~Patient", "~Practitioner", "_security")
+_LOOKED_AT = VERSION_FIELDS | {f"ix.{field}": 1 for field in LOOKED}
 _OVERHEAD = 512  # bytes of an operation beside its document
 
 
 async def _read(collection: ops.Collection, keys: list[str], session: ops.Session) -> Sequence[Any]:
     return await ops.find(collection, keys, VERSION_FIELDS, session)
+
+
+async def _look(collection: ops.Collection, keys: list[str], session: ops.Session) -> Sequence[Any]:
+    return await ops.find(collection, keys, _LOOKED_AT, session)
 
 
 async def _load(collection: ops.Collection, keys: list[str], session: ops.Session) -> Sequence[Any]:
@@ -35,6 +42,7 @@ async def _load(collection: ops.Collection, keys: list[str], session: ops.Sessio
 
 _RUN: dict[str, Run] = {
     "read": _read,
+    "look": _look,
     "load": _load,
     "insert": ops.insert,
     "keep": ops.keep,
@@ -58,7 +66,7 @@ class Lane(Protocol):
         """The session of the transaction, None outside of one."""
 
     async def run(self, operation: str, collection: str, item: Any) -> Any:
-        """Do `operation` ("read", "load", "insert", "keep", "replace") with `item`, as ops.py says."""
+        """Do `operation` ("read", "look", "load", "insert", "keep", "replace") with `item`, as ops.py says."""
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -67,6 +75,12 @@ class Lane(Protocol):
 async def read(lane: Lane, collection: str, key: str) -> Document | None:
     """What an answer needs of a stored version."""
     found: Document | None = await lane.run("read", collection, key)
+    return found
+
+
+async def look(lane: Lane, collection: str, key: str) -> Document | None:
+    """The same of a current version, and what its index holds for the fields LOOKED."""
+    found: Document | None = await lane.run("look", collection, key)
     return found
 
 
@@ -98,8 +112,8 @@ class SharedLane:
 
     session = None
 
-    def __init__(self, database: Database, on_batch: OnBatch = ignore_batch) -> None:
-        self._database = database
+    def __init__(self, home: Home, on_batch: OnBatch = ignore_batch) -> None:
+        self._home = home
         self._on_batch = on_batch
         self._batchers: dict[tuple[str, str], Batcher[Any, Any]] = {}
 
@@ -116,12 +130,12 @@ class SharedLane:
             await batcher.drain()
 
     def _make(self, operation: str, name: str) -> Batcher[Any, Any]:
-        run, collection = _RUN[operation], self._database[name]
+        run, collection = _RUN[operation], self._home[name]
 
         async def flush(items: list[Any]) -> Sequence[Any]:
             return await run(collection, items, None)
 
-        reading = operation in ("read", "load")
+        reading = operation in ("read", "look", "load")
         return Batcher(
             operation,
             flush,
@@ -138,11 +152,9 @@ class SessionLane:
     After a failure every further operation fails with the same error: the database has ended the transaction.
     """
 
-    def __init__(
-        self, database: Database, session: AsyncClientSession, on_batch: OnBatch = ignore_batch
-    ) -> None:
+    def __init__(self, home: Home, session: AsyncClientSession, on_batch: OnBatch = ignore_batch) -> None:
         self.session: AsyncClientSession | None = session
-        self._database = database
+        self._home = home
         self.failure: OutcomeError | None = None
         self._batcher: Batcher[tuple[str, str, Any], Any] = Batcher(
             "transaction",
@@ -177,7 +189,8 @@ class SessionLane:
         if operation == "call":
             return [await self._call(item) for item in items]
         try:
-            found = await _RUN[operation](self._database[collection], items, self.session)
+            session = self._home.session(collection, self.session)
+            found = await _RUN[operation](self._home[collection], items, session)
         except OutcomeError as error:
             self.failure = error
             raise

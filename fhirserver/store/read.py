@@ -12,7 +12,7 @@ from fhirserver.store.client import Document, translated
 from fhirserver.store.documents import HISTORY, VERSION_FIELDS, is_id, is_type, key_of, version_of
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import not_found
-from fhirserver.store.visible import are_visible
+from fhirserver.store.visible import are_reachable, are_visible, is_behind_visible
 
 
 async def read(parts: Parts, type: str, id: str, permission: Permission) -> Version:
@@ -29,8 +29,33 @@ async def current(parts: Parts, type: str, id: str, permission: Permission) -> V
     if restriction is None:
         document = await lanes.read(parts.lane, type, key)
     else:
-        document = await _find_restricted(parts, type, key, restriction)
-    return version_of(document, type, id) if document else None
+        document = await lanes.look(parts.lane, type, key)
+        if document is None:
+            return None
+        version = version_of(document, type, id)
+        if version.deleted:  # has no index
+            return version if all(await are_visible(parts, [version], permission)) else None
+        seen = parts.restrictions.holds(permission, type, id, document.get("ix", {}), lanes.LOOKED)
+        if seen is None:
+            document = await _find_restricted(parts, type, key, restriction)
+        elif not seen:
+            return None
+    if document is None:
+        return None
+    version = version_of(document, type, id)
+    if permission.behind and not await is_behind_visible(parts, version, permission):
+        return None
+    return version
+
+
+async def owners(parts: Parts, type: str, id: str) -> tuple[str, ...] | None:
+    """The patients of a stored resource; None where there is none, or a deletion."""
+    if not (is_type(type) and is_id(id)):
+        return None
+    document = await lanes.read(parts.lane, type, key_of(parts.tenant, type, id))
+    if document is None or "raw" not in document:
+        return None
+    return tuple(document.get("pa", ()))
 
 
 async def vread(parts: Parts, type: str, id: str, vid: int, permission: Permission) -> Version:
@@ -44,7 +69,7 @@ async def vread(parts: Parts, type: str, id: str, vid: int, permission: Permissi
     if document is None or document["v"] != vid:
         raise not_found(type, id)
     version = version_of(document, type, id)
-    if not all(await are_visible(parts, [version], permission)):
+    if not all(await are_reachable(parts, [version], permission)):
         raise not_found(type, id)
     return _alive(version, type, id)
 
@@ -56,7 +81,8 @@ async def _find_restricted(
 
     async def find() -> Document | None:
         with translated():
-            return await parts.database[type].find_one(query, VERSION_FIELDS, session=parts.lane.session)
+            session = parts.home.session(type, parts.lane.session)
+            return await parts.home[type].find_one(query, VERSION_FIELDS, session=session)
 
     return await parts.alone(find)
 

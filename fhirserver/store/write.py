@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from fhirserver.context import JsonObject, Permission, Version
-from fhirserver.outcome import Conflict, Forbidden
+from fhirserver.outcome import INSUFFICIENT, Conflict, Forbidden
 from fhirserver.store import lanes
 from fhirserver.store.client import Document, contention
 from fhirserver.store.documents import (
@@ -25,9 +25,10 @@ from fhirserver.store.documents import (
     superseded,
     version_of,
 )
+from fhirserver.store.kept import check_kept, with_own_source
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import not_found
-from fhirserver.store.visible import are_visible, row_of
+from fhirserver.store.visible import are_visible
 
 
 class Deletion(Enum):
@@ -49,7 +50,8 @@ _LONGEST_PAUSE = 0.1
 async def create(parts: Parts, type: str, id: str, resource: JsonObject, permission: Permission) -> Version:
     """Store the first version. Raises Conflict where the id was ever used, TooLarge, Forbidden."""
     await _check_target(parts, type, id)
-    new = _prepare(parts, type, id, resource, None, "POST")
+    resource = with_own_source(permission, None, resource)
+    new = _prepare(parts, type, id, resource, None, "POST", permission)
     await _check_permitted(parts, new, resource, permission)
     if not await lanes.insert(parts.lane, type, new):
         raise Conflict(
@@ -89,6 +91,8 @@ async def _attempt(
     key = key_of(parts.tenant, type, id)
     document = await lanes.load(parts.lane, type, key)
     before = version_of(document, type, id) if document else None
+    if before is None and parts.restrictions.filter(permission, type) is not None:
+        raise not_found(type, id)  # to create here would tell which ids are taken
     if before is not None and not all(await are_visible(parts, [before], permission)):
         raise not_found(type, id)
     wanted = await change(before)
@@ -96,10 +100,11 @@ async def _attempt(
         if before is None:
             raise not_found(type, id)
         return before
-    resource = None if isinstance(wanted, Deletion) else wanted
-    new = _prepare(parts, type, id, resource, document, "DELETE" if resource is None else method)
+    resource = None if isinstance(wanted, Deletion) else with_own_source(permission, before, wanted)
+    verb = "DELETE" if resource is None else method
+    new = _prepare(parts, type, id, resource, document, verb, permission)
     if resource is not None:
-        await _check_permitted(parts, new, resource, permission)
+        await _check_permitted(parts, new, resource, permission, before)
     if document is None:
         return new.version if await lanes.insert(parts.lane, type, new) else None
     await lanes.keep(parts.lane, superseded(document, type))
@@ -107,11 +112,12 @@ async def _attempt(
 
 
 def _prepare(
-    parts: Parts, type: str, id: str, resource: JsonObject | None, before: Document | None, method: str
-) -> Prepared:
+    parts: Parts, type: str, id: str, resource: JsonObject | None, before: Document | None, method: str,
+    permission: Permission,
+) -> Prepared:  # fmt: skip
     return prepare(
         parts.tenant, type, id, resource,
-        before=before, now=parts.clock(), method=method, indexer=parts.indexer,
+        before=before, now=parts.clock(), method=method, indexer=parts.indexer, trace=permission.trace,
     )  # fmt: skip
 
 
@@ -122,11 +128,15 @@ async def _check_target(parts: Parts, type: str, id: str) -> None:
     await parts.collections.ensure((type, HISTORY))
 
 
-async def _check_permitted(parts: Parts, new: Prepared, resource: JsonObject, permission: Permission) -> None:
-    """What an agent writes must be within what it may see. Raises Forbidden."""
-    type, id = new.version.type, new.version.id
-    filter = parts.restrictions.filter(permission, type)
-    if filter is None:
+async def _check_permitted(
+    parts: Parts, new: Prepared, resource: JsonObject, permission: Permission, before: Version | None = None
+) -> None:
+    """What an agent writes must be within what it may see, and leave alone what is not its own. Raises Forbidden."""
+    type = new.version.type
+    check_kept(permission, before, resource)
+    if parts.restrictions.filter(permission, type) is None:
         return
-    if not all(await parts.restrictions.match(filter, [row_of(parts, type, id, resource)])):
-        raise Forbidden(f"Your permission does not cover this {type}.", code="outside-permission")
+    if not all(await are_visible(parts, [new.version], permission)):
+        raise Forbidden(
+            f"Your permission does not cover this {type}.", code="outside-permission", challenge=INSUFFICIENT
+        )

@@ -46,14 +46,14 @@ def status_of(port: int, path: str) -> int:
 
 
 def environment() -> dict[str, str]:
-    """The environment without settings of the developer's own server, so that defaults are measured.
+    """The environment without settings of the developer's own server, so that defaults are measured, in open mode.
 
     FHIRSERVER_MONGOD stays: it only says where the database program is.
     """
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith("FHIRSERVER_") or k == "FHIRSERVER_MONGOD"
     }
-    return kept | {"PYTHONPATH": str(ROOT)}
+    return kept | {"PYTHONPATH": str(ROOT), "FHIRSERVER_OPEN_MODE": "true"}
 
 
 @dataclass
@@ -110,14 +110,17 @@ class Program:
 
 
 @contextlib.contextmanager
-def server(workers: int, log: Path) -> Iterator[Program]:
-    """The server on a new data folder, which is removed at the end. `log`: where its output is added."""
+def server(workers: int, log: Path, module: str = "fhirserver") -> Iterator[Program]:
+    """The server on a new data folder, which is removed at the end. `log`: where its output is added.
+
+    `module`: what is started; another one than the server itself for a variant of it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="fhir-bench-"))
     port = free_port()
     command = [
         sys.executable,
         "-m",
-        "fhirserver",
+        module,
         "serve",
         "--port",
         str(port),

@@ -45,6 +45,7 @@ class Server:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("FHIRSERVER_")
         }
+        environment |= {"FHIRSERVER_OPEN_MODE": "true"}  # access is the subject of tests/security
         environment |= {f"FHIRSERVER_{name.upper()}": value for name, value in self.settings.items()}
         command = [sys.executable, "-m", "fhirserver", "serve", "--no-demo"]
         command += ["--port", str(self.port), "--data-dir", str(self.data_dir)]

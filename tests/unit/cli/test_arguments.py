@@ -10,7 +10,18 @@ from fhirserver.cli.arguments import build_parser
 from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
 from fhirserver.settings import Settings
 
-COMMANDS = ("serve", "load", "export", "reindex", "terminology", "doctor", "token", "openapi", "version")
+COMMANDS = (
+    "serve",
+    "load",
+    "export",
+    "reindex",
+    "terminology",
+    "doctor",
+    "token",
+    "audit",
+    "openapi",
+    "version",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +86,8 @@ def test_loading_what_does_not_exist_is_a_usage_error(capsys: pytest.CaptureFixt
 def test_serving_to_other_machines_without_authorization_is_refused(
     host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["serve", "--host", host]) == 2
-    assert "no authorization is configured" in capsys.readouterr().err
+    assert main(["serve", "--open", "--host", host]) == 2
+    assert "open to all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])

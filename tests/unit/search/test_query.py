@@ -23,7 +23,7 @@ from fhirserver.search.expression import (
     Numbers,
     Or,
     Starts,
-    types_reached,
+    hops,
 )
 from fhirserver.search.page import Shown
 from fhirserver.search.query import SearchQuery, parse_query
@@ -97,7 +97,11 @@ def test_the_types_that_a_search_reaches_are_known() -> None:
     expression = asked(
         "Observation", ("patient.organization.name", "x"), ("_has:AuditEvent:entity:agent", "Patient/1")
     )
-    assert sorted(types_reached(expression)) == ["AuditEvent", "Organization", "Patient"]
+    assert sorted(type for types in hops(expression) for type in types) == [
+        "AuditEvent",
+        "Organization",
+        "Patient",
+    ]
 
 
 def test_the_shape_of_the_answer_is_read() -> None:

@@ -1,0 +1,59 @@
+"""Break-glass grants: who opened which patient's record in an emergency, why, and until when. Kept for review."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fhirserver.store.client import translated
+from fhirserver.store.lanes import Database
+
+EMERGENCIES = "break_glass"
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """One grant. `user`: stable id of the user. `patient`: logical id. `start`, `until`: seconds since 1970."""
+
+    user: str
+    patient: str
+    reason: str
+    start: float
+    until: float
+    client: str | None = None
+
+
+class Emergencies:
+    """The grants of one tenant."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        self._collection = database[EMERGENCIES]
+        self._tenant = tenant
+
+    async def put(self, id: str, grant: Emergency) -> None:
+        """Keep a grant under `id`."""
+        with translated():
+            await self._collection.create_index([("t", 1), ("user", 1), ("until", 1)], name="user")
+            await self._collection.insert_one(
+                {
+                    "_id": id,
+                    "t": self._tenant,
+                    "user": grant.user,
+                    "patient": grant.patient,
+                    "reason": grant.reason,
+                    "client": grant.client,
+                    "start": datetime.fromtimestamp(grant.start, UTC),
+                    "until": datetime.fromtimestamp(grant.until, UTC),
+                }
+            )
+
+    async def standing(self, user: str, now: float) -> dict[str, tuple[float, str]]:
+        """Patient id -> when its grant ends and the reason, for the grants of `user` that have not ended at `now`."""
+        query = {"t": self._tenant, "user": user, "until": {"$gt": datetime.fromtimestamp(now, UTC)}}
+        with translated():
+            rows = await self._collection.find(query, {"patient": 1, "until": 1, "reason": 1}).to_list()
+        ends: dict[str, tuple[float, str]] = {}
+        for row in rows:
+            end = row["until"].timestamp(), row["reason"]
+            ends[row["patient"]] = max(end, ends.get(row["patient"], end))
+        return ends
