@@ -15,7 +15,8 @@ from typing import Any
 
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.fhirpath.operators import LOGIC
-from fhirserver.r4.fhirpath.regex import Unmatchable, compile_pattern
+from fhirserver.r4.fhirpath.regex import compile_pattern
+from fhirserver.r4.fhirpath.regex_tree import Unmatchable
 from fhirserver.r4.paths import Binary, Call, Literal, Member, Node, This
 
 Values = list[Any]
@@ -98,7 +99,7 @@ class _Direct:
                     return lambda value: all(holds(item) is True for item in path.run(value))
                 return lambda value: any(holds(item) is True for item in path.run(value))
             case "matches", (Literal("string", str() as expression),):
-                return _matching(self._text(source, focus), expression)
+                return _matched(self._text(source, focus), expression)
             case "startsWith", (Literal("string", str() as start),):
                 return _starting(self._text(source, focus).run, start)
         raise _NotCovered
@@ -237,7 +238,7 @@ def _starting(run: Callable[[Any], Values], start: str) -> Truth:
     return truth
 
 
-def _matching(path: _Path, expression: str) -> Truth:
+def _matched(path: _Path, expression: str) -> Truth:
     try:
         search = compile_pattern(expression).search
     except Unmatchable as error:
