@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 ARGS ?=
 DATA_DIR ?= .data
+SOAK_ROUNDS ?= 20
+SOAK_SECONDS ?= 20
 
 # the first Python >= 3.11 that can build a virtual environment; PYTHON=... overrides
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -17,7 +19,7 @@ ifneq ($(shell cat $(VENV)/.home 2>/dev/null),$(CURDIR))
 STALE := stale
 endif
 
-.PHONY: help setup setup-dev run test lint types bench bench-validation docs definitions package lock format e2e clean stale
+.PHONY: help setup setup-dev run test soak lint types bench bench-validation docs definitions package lock format e2e clean stale
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
@@ -48,6 +50,9 @@ test: setup-dev package ## run the tests (ARGS="-k patient" for some)
 
 package: setup-dev
 	@$(PY) -m tests.kit.package >/dev/null || test -z "$$CI$$FHIRSERVER_CI"
+
+soak: setup-dev ## kill server and database under load, many times (SOAK_ROUNDS=20 SOAK_SECONDS=20)
+	@SOAK_ROUNDS=$(SOAK_ROUNDS) SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -n 0 tests/e2e/test_audit_crash.py $(ARGS)
 
 lint: setup-dev ## style, formatting and the import contracts
 	@$(BIN)/ruff check .

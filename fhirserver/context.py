@@ -5,7 +5,7 @@ Frozen, without behaviour beyond small questions about themselves. Source: hl7.o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -49,7 +49,7 @@ class Interaction:
     parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
     Bundle.entry.fullUrl. `changes_state`, `needs`: of an operation; the letters of scopes, in alternatives.
     `refused`: why an entry of a batch is no interaction at all; it is answered with that. `headers`: lower-case
-    names; only those that FHIR gives a meaning.
+    names; only those that FHIR gives a meaning. `trace`: the audit context, given by the audit station.
     """
 
     kind: Kind
@@ -67,6 +67,7 @@ class Interaction:
     needs: tuple[str, ...] = ()
     refused: OutcomeError | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    trace: Trace | None = None
 
     @property
     def instance(self) -> tuple[str, str]:
@@ -110,6 +111,45 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthEvent:
+    """Something that happened at the authorization server, for the audit trail; never with a secret, code or token.
+
+    `kind`: login, login-failed, logout, consent, consent-denied, code-issued, token-issued, token-refreshed,
+    token-refused, reuse-detected, revoked, introspected, launch-created, client-changed, user-changed. `client`, `user`
+    (id), `grant`, `patient` (id in the launch context), `scope`, `address` (of the peer): as far as known. `error`: OAuth
+    error code or our word for why it was refused, None where it went well. `name`: user name of the account; of one that
+    does not exist nothing is kept, since people type passwords there. `query`: the form of a token request, as sent.
+    `detail`: further (name, value) pairs, such as the reason and the end of a break-glass grant.
+    """
+
+    kind: str
+    client: str | None = None
+    user: str | None = None
+    name: str | None = None
+    grant: str | None = None
+    patient: str | None = None
+    scope: str | None = None
+    address: str | None = None
+    error: str | None = None
+    query: str | None = None
+    detail: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The audit context without which the store gives and takes nothing.
+
+    `record`: who does what in which request, as plain JSON; it is stored with each version that is written, so that the
+    AuditEvent of the write can be made again. `new_id`: a fresh id for an AuditEvent. `seen`: filled by the store with
+    what it gave out or wrote, in order.
+    """
+
+    record: Mapping[str, Any]
+    new_id: Callable[[], str]
+    seen: list[Version] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Permission:
     """What an agent may see and do, made by access/, required by every read and write of the store.
 
@@ -120,6 +160,7 @@ class Permission:
     write must leave as they are; `keeps_labels`: so must it leave security labels and the server's own tags. `shows`:
     whether the agent may see what a write of it made of the resource. `opened`: ids of patients whose record an
     emergency has opened to the agent -> the reason given.
+    `trace`: the audit context; the store refuses to work without one.
     """
 
     agent: Agent
@@ -132,6 +173,7 @@ class Permission:
     keeps_labels: bool = False
     shows: bool = True
     opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    trace: Trace | None = None
 
     @property
     def matching(self) -> Permission:
@@ -149,7 +191,9 @@ class Version:
 
     `vid`: 1, 2, 3 ... `ts`: lastUpdated, microseconds since 1970 UTC (whole milliseconds). `raw`: the exact JSON bytes,
     None for a deletion. `method`: the HTTP verb that made it (POST, PUT, PATCH, DELETE). `created`: this write made the
-    resource anew (first version, or first after a deletion).
+    resource anew (first version, or first after a deletion). `patients`: ids of the patients whose compartment holds
+    it; None where it was stored before that was kept. `events`: of a write just made, the AuditEvents that it owes: the
+    id of each and its patient, None where no patient is concerned.
     """
 
     type: str
@@ -159,6 +203,8 @@ class Version:
     raw: bytes | None
     method: str = "PUT"
     created: bool = False
+    patients: tuple[str, ...] | None = None
+    events: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def deleted(self) -> bool:
@@ -195,29 +241,58 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """An answer that is no resource, such as a text or a table. `media`: with its charset. `name`: to save it under."""
+
+    media: str
+    body: bytes
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What an interaction came to; exactly one of version, page, resource, error (or none: empty body)."""
+    """What an interaction came to; exactly one of version, page, resource, content, error (or none: empty body)."""
 
     status: int
     version: Version | None = None
     page: Page | None = None
     resource: JsonObject | None = None
+    content: Content | None = None
     error: OutcomeError | None = None
     issues: tuple[Issue, ...] = ()
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What an AuditEvent tells of the request behind an Exchange.
+
+    `target`: the request target as on the wire. `headers`: those that are recorded (Accept, Content-Type, Prefer), in
+    that order. `form`: the body of a search by POST. `address`: IP address of the peer. `trace_id`: 32 hexadecimal
+    digits out of `traceparent`.
+    """
+
+    id: str
+    method: str = "GET"
+    target: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    form: bytes = b""
+    address: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One request on its way through the stations: one agent, one or more interactions, atomic or not.
 
-    `bundle`: "batch" or "transaction" where the request was a Bundle, else None.
+    `bundle`: "batch" or "transaction" where the request was a Bundle, else None. `request`: as AuditEvents tell of it.
     """
 
     agent: Agent
     interactions: tuple[Interaction, ...]
     request_id: str
     bundle: str | None = None
+    request: Request | None = None
 
     @property
     def atomic(self) -> bool:

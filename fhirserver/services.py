@@ -10,6 +10,8 @@ from fhirserver.search.query import parse_query
 
 if TYPE_CHECKING:
     from fhirserver.access.breakglass import BreakGlass
+    from fhirserver.audit.alertbook import AlertBook
+    from fhirserver.audit.feed import Feed
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
     from fhirserver.r4.elements import Elements
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from fhirserver.search.query import SearchQuery
     from fhirserver.settings import Settings
     from fhirserver.store import Store
+    from fhirserver.store.ledger import Ledger
     from fhirserver.store.search import FoundPage, Searcher
     from fhirserver.terminology import Terminology
     from fhirserver.validation import Validator
@@ -27,7 +30,8 @@ class Services:
     """What handlers work with.
 
     `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered. Inside a
-    transaction `store` is bound to it, and searches made through here see its writes.
+    transaction `store` is bound to it, and searches made through here see its writes. `feed`: takes AuditEvents of other
+    systems. `pseudonym`: what recorded queries hold for a value of a search parameter that identifies people.
     """
 
     settings: Settings
@@ -35,12 +39,16 @@ class Services:
     elements: Elements
     validator: Validator
     store: Store
+    ledger: Ledger
     searcher: Searcher
     indexer: Indexer
+    pseudonym: Callable[[str, str], str]
     break_glass: BreakGlass
     terminology: Terminology
     clock: Callable[[], int]
     new_id: Callable[[], str]
+    feed: Feed
+    alerts: AlertBook
 
     def within(self, store: Store) -> Services:
         """The same services on a store that is bound to a transaction."""

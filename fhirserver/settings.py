@@ -5,10 +5,12 @@ Nothing else in the server reads the environment.
 
 from __future__ import annotations
 
+import ipaddress
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,6 +36,117 @@ class Limits(BaseModel, extra="forbid"):
     include_rounds: int = Field(3, description="Most rounds of :iterate.")
     expansion: int = Field(10_000, description="Most codes of a value set expansion, or of one page of it.")
     search_ms: int = Field(5000, description="Longest time for one database query, in milliseconds.")
+
+
+class Anchor(BaseModel, extra="forbid"):
+    """Where checkpoints of the audit ledger are kept apart from the database, once a day."""
+
+    file: Path | None = Field(
+        None, description="File that checkpoint notes are appended to, on other storage."
+    )
+    email: str = Field("", description="Address that checkpoint notes are mailed to.")
+    smtp: str = Field("localhost:25", description="host:port of the mail server for anchors.")
+    sender: str = Field("fhirserver@localhost", description="Sender address of the mails with anchors.")
+
+
+class Syslog(BaseModel, extra="forbid"):
+    """The feed of audit events to a syslog receiver: RFC 5424 over TLS (RFC 5425)."""
+
+    host: str = Field("", description="Syslog receiver for audit events; empty: no feed.")
+    port: int = Field(6514, description="Port of the syslog receiver.")
+    ca_file: Path | None = Field(
+        None, description="Certificates that the receiver's must descend from; empty: the system's."
+    )
+    cert_file: Path | None = Field(None, description="Own certificate for mutual TLS (PEM).")
+    key_file: Path | None = Field(None, description="Key of the own certificate (PEM).")
+
+
+class Alerts(BaseModel, extra="forbid"):
+    """From when on an access pattern is an alert."""
+
+    patients_per_hour: int = Field(
+        50, ge=1, description="Distinct patients that one user reads within an hour."
+    )
+    denials: int = Field(
+        10, ge=1, description="Refused requests of one user, client or address in 5 minutes."
+    )
+    export_patients: int = Field(1000, ge=1, description="Patients in the exports of one day.")
+    service_clients: list[str] = Field([], description="Clients that read many patients by design.")
+
+
+class Audit(BaseModel, extra="forbid"):
+    """The audit ledger. There is no setting that turns auditing off."""
+
+    origin: str = Field(
+        "localhost/audit",
+        pattern=r"^[^\s+]{1,200}$",
+        description="Name of the ledger, signed into each checkpoint: a domain of yours and a path.",
+    )
+    signing_key_file: Path | None = Field(
+        None, description="Ed25519 seed in hex, mode 0600; empty: audit/signing.key in the data folder."
+    )
+    ingest_key_file: Path | None = Field(
+        None,
+        description="Key of the ingest MAC in hex, mode 0600; empty: audit/ingest.key in the data folder.",
+    )
+    mongo_uri: SecretStr | None = Field(
+        None,
+        description="Replica set of the audit log, with a user that may only find and insert; empty: the server's own.",
+    )
+    database: str = Field("", description="Database of the audit log; empty: the server's own.")
+    commit_timeout: float = Field(
+        2.0, gt=0, le=30, description="Seconds until an answer whose events are not durable is withheld."
+    )
+    max_queue: int = Field(10_000, ge=1, description="Most events of a worker that may wait to be stored.")
+    on_failure: Literal["closed", "spool"] = Field(
+        "closed",
+        description="Where the log fails: refuse every answer, or keep events in spool_dir until it is back.",
+    )
+    spool_dir: Path | None = Field(
+        None, description="Folder for on_failure=spool, on a disk of this machine."
+    )
+    query_values: Literal["hashed", "raw"] = Field(
+        "hashed", description="How values that identify people stand in recorded queries."
+    )
+    seal_interval: float = Field(10.0, gt=0, le=60, description="Seconds between two sealings.")
+    retention_years: int | None = Field(
+        None, ge=5, description="Years after which events may be purged; empty: kept for ever. At least 5."
+    )
+    purge_uri: SecretStr | None = Field(
+        None, description="MongoDB URI of a user that may remove audit events, for `audit purge` alone."
+    )
+    legal_hold: str = Field("", description="Why nothing may be purged now; empty: no legal hold.")
+    timezone: str = Field(
+        "America/Sao_Paulo", description="Timezone of the clinic, for reports and opening hours."
+    )
+    opening_hours: str = Field(
+        "mo-fr 07:00-20:00; sa 07:00-13:00",
+        description="When the clinic is open; access outside is after hours.",
+    )
+    holidays: list[date] = Field([], description="Local holidays, in addition to the national ones.")
+    anchor: Anchor = Anchor()
+    syslog: Syslog = Syslog()
+    alerts: Alerts = Alerts()
+
+
+class OAuth(BaseModel, extra="forbid"):
+    """The authorization server: how long things live, and what is refused."""
+
+    access_seconds: int = Field(3600, ge=60, le=3600, description="Life of an access token of a user.")
+    system_seconds: int = Field(300, ge=30, le=300, description="Life of a backend service's access token.")
+    offline_days: int = Field(90, ge=1, le=365, description="Longest life of a grant with offline_access.")
+    offline_idle_days: int = Field(30, ge=1, description="A refresh token not used for so long ends.")
+    session_idle_minutes: int = Field(15, ge=1, le=60, description="A sign-in not used for so long ends.")
+    session_hours: int = Field(12, ge=1, le=24, description="Longest life of a sign-in.")
+    password_policy: Literal["default", "br"] = Field(
+        "default", description="br: also four character classes, and none of the last three passwords."
+    )
+    calls_per_minute: int = Field(
+        600, ge=1, description="Calls of the authorization server by one address, in each worker."
+    )
+    registration_token: SecretStr | None = Field(
+        None, min_length=32, description="Turns dynamic registration on, for callers with this token."
+    )
 
 
 class RoleSettings(BaseModel, extra="forbid"):
@@ -120,6 +233,9 @@ class Settings(BaseSettings):
         None, description="Signs paging links; empty: a key kept in the database, shared by all workers."
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")
+    trusted_proxies: list[str] = Field(
+        [], description="Networks of reverse proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     tracing: bool = Field(False, description="OpenTelemetry tracing; needs the extra fhirserver[otel].")
     metrics_dir: Path | None = Field(
@@ -139,12 +255,25 @@ class Settings(BaseSettings):
     issuers: list[Issuer] = Field([], description="Foreign authorization servers whose tokens are accepted.")
     insecure_jwks: bool = Field(False, description="Allow http for key sets on loopback; for tests.")
     limits: Limits = Limits()
+    audit: Audit = Field(Audit(), description="The audit log; it cannot be turned off.")
     validation: Validation = Validation()
+    oauth: OAuth = OAuth()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        return [str(ipaddress.ip_network(network)) for network in value]
+
+    @property
+    def root_url(self) -> str:
+        """The public URL of the server, without a trailing slash; also the issuer of its tokens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.base_url.rstrip("/") or f"http://{host}:{self.port}"
 
     @property
     def fhir_base(self) -> str:
         """The FHIR base URL, without a trailing slash."""
-        return (self.base_url.rstrip("/") or f"http://{self.host}:{self.port}") + "/fhir"
+        return f"{self.root_url}/fhir"
 
     @classmethod
     def settings_customise_sources(

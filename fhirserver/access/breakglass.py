@@ -7,11 +7,13 @@ Source: docs/explanation/access.md
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fhirserver.access.situation import Situations
-from fhirserver.context import Agent, Interaction
+from fhirserver.context import Agent, AuthEvent, Interaction
 from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden
 from fhirserver.r4.references import ID
 from fhirserver.store.emergencies import Emergencies, Emergency
@@ -25,10 +27,11 @@ _ABOUT = ("patient", "subject")
 
 @dataclass(frozen=True, slots=True)
 class BreakGlass:
-    """Opens records. `clock`: seconds since 1970."""
+    """Opens records. `tell`: records what happened. `clock`: seconds since 1970."""
 
     emergencies: Emergencies
     situations: Situations
+    tell: Callable[[AuthEvent], Awaitable[None]]
     clock: Callable[[], float] = time.time
 
     def prepared(self, agent: Agent, patient: str, reason: str) -> Emergency:
@@ -48,8 +51,20 @@ class BreakGlass:
         return Emergency(agent.user, patient, reason.strip(), now, now + SECONDS, agent.client)
 
     async def open(self, grant: Emergency) -> None:
-        """Let a grant take effect."""
-        await self.emergencies.put(grant)
+        """Let a grant take effect, once its AuditEvent is durable. Raises Unavailable."""
+        id = str(uuid.uuid4())
+        ends = datetime.fromtimestamp(grant.until, UTC).isoformat(timespec="seconds")
+        await self.tell(
+            AuthEvent(
+                "break-glass-started",
+                grant.client,
+                grant.user,
+                grant=id,
+                patient=grant.patient,
+                detail=(("reason", grant.reason), ("expires", ends)),
+            )
+        )
+        await self.emergencies.put(id, grant)
         self.situations.forget(grant.user)
 
     async def open_for(self, agent: Agent, interaction: Interaction) -> None:

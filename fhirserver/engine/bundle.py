@@ -176,7 +176,7 @@ async def _admit(engine: Engine, exchange: Exchange, interactions: Sequence[Inte
     permissions: list[Permission] = []
     for number, interaction in enumerate(interactions):
         try:
-            permissions.append(await engine.gate.authorize(exchange.agent, interaction))
+            permissions.append(await engine.authorize(exchange.agent, interaction))
         except OutcomeError as error:
             raise _at(error, number) from error
     return permissions

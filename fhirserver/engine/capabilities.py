@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fhirserver import __version__
+from fhirserver.access.oauth.discovery import capability_security
 from fhirserver.context import Kind
 from fhirserver.engine.routes import COMPARTMENTS, ROUTES
+from fhirserver.interactions.auditevents import AUDIT_TYPE
 from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import CANONICAL
 
@@ -27,6 +29,7 @@ _TYPE_LEVEL = (
     "create",
     "search-type",
 )
+_WORDS = ("_text", "_content")
 _SYSTEM_LEVEL = ("transaction", "batch", "search-system", "history-system")
 
 
@@ -56,7 +59,7 @@ def capability_statement(services: Services, instance: str, started: str) -> dic
         "rest": [
             {
                 "mode": "server",
-                "security": {"cors": bool(services.settings.cors_origins)},
+                "security": capability_security(services.settings.root_url),
                 "resource": [_resource(type, services, offered, incoming.get(type, [])) for type in types],
                 "interaction": [{"code": code} for code in _SYSTEM_LEVEL if code in offered],
                 "searchParam": _parameters("Resource", services),
@@ -83,6 +86,8 @@ def _referrers(services: Services) -> dict[str, list[str]]:
 
 
 def _resource(type: str, services: Services, offered: set[str], incoming: list[str]) -> dict[str, Any]:
+    if type == AUDIT_TYPE:
+        return _audit_events(services)
     parameters = services.definitions.search_parameters(type)
     references = [f"{type}:{code}" for code, p in parameters.items() if p.type == "reference"]
     resource: dict[str, Any] = {
@@ -111,6 +116,23 @@ def _resource(type: str, services: Services, offered: set[str], incoming: list[s
     if operations:
         resource["operation"] = operations
     return resource
+
+
+def _audit_events(services: Services) -> dict[str, Any]:
+    """What is offered of AuditEvents: they are read, searched and sent in, never changed."""
+    return {
+        "type": AUDIT_TYPE,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{AUDIT_TYPE}",
+        "interaction": [{"code": code} for code in _TYPE_LEVEL if code not in ("update", "patch", "delete")],
+        "versioning": "versioned",
+        "readHistory": True,
+        "updateCreate": False,
+        "conditionalCreate": False,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": False,
+        "conditionalDelete": "not-supported",
+        "searchParam": [p for p in _parameters(AUDIT_TYPE, services) if p["name"] not in _WORDS],
+    }
 
 
 def _parameters(type: str, services: Services) -> list[dict[str, Any]]:

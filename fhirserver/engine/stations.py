@@ -1,4 +1,4 @@
-"""The stations of a request, each one function over one Exchange: authorize -> validate -> store/search -> (results).
+"""The stations of a request, each one function over one Exchange: authorize -> validate -> store/search -> audit.
 
 A single request is a batch of one; Bundles go through engine/bundle.py, which calls the same functions per entry.
 A failure becomes a Result and goes forward; nothing but this module catches everything.
@@ -13,14 +13,23 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fhirserver.context import Exchange, Interaction, Kind, Permission, Result
+from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission, Request, Result
 from fhirserver.engine import bundle
-from fhirserver.interactions import create, delete, history, patch, read, search, update, vread
+from fhirserver.interactions import auditevents, create, delete, history, patch, read, search, update, vread
 from fhirserver.operations import OPERATIONS
-from fhirserver.outcome import BadRequest, Internal, Issue, IssueCode, OutcomeError, operation_outcome
+from fhirserver.outcome import (
+    BadRequest,
+    Internal,
+    Issue,
+    IssueCode,
+    OutcomeError,
+    Unavailable,
+    operation_outcome,
+)
 
 if TYPE_CHECKING:
     from fhirserver.access.gate import Gate
+    from fhirserver.audit.station import Auditor
     from fhirserver.services import Services
 
     Handler = Callable[[Interaction, Permission, Services], Awaitable[Result]]
@@ -48,18 +57,34 @@ HANDLERS: Mapping[Kind, Handler] = MappingProxyType(
         Kind.HISTORY_SYSTEM: history.handle,
     }
 )
+_POINT_READS = (Kind.READ, Kind.VREAD)
+_READ_SECONDS = 2.0  # a look-up by id takes a millisecond: beyond this the database is not there
 _WITH_RESOURCE = (Kind.CREATE, Kind.UPDATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Runs Exchanges. `gate`: makes the Permission of an interaction. `services`: what handlers work with."""
+    """Runs Exchanges. `gate`: makes the Permission of an interaction. `services`: what handlers work with.
+
+    `auditor`: the audit station, which every Exchange leaves by.
+    """
 
     services: Services
     gate: Gate
+    auditor: Auditor
 
     async def run(self, exchange: Exchange) -> tuple[Result, ...]:
-        """The results, one for each interaction, in order; failures are results too."""
+        """The results, one for each interaction, in order; failures are results too. Their events are durable."""
+        traced = self.auditor.traced(exchange)
+        return await self.auditor.finish(traced, await self._run(traced))
+
+    async def refuse(
+        self, request: Request, agent: Agent | None, interaction: Interaction | None, error: OutcomeError
+    ) -> Result:
+        """The result of a request that came to no Exchange, because of `error`."""
+        return failed(await self.auditor.refuse(request, agent, interaction, error))
+
+    async def _run(self, exchange: Exchange) -> tuple[Result, ...]:
         if exchange.bundle is None:
             return (await self.run_one(exchange, exchange.interactions[0]),)
         if not exchange.atomic:
@@ -80,9 +105,17 @@ class Engine:
         if interaction.refused is not None:
             return failed(interaction.refused)
         try:
-            permission = await self.gate.authorize(exchange.agent, interaction)
+            permission = await self.authorize(exchange.agent, interaction)
             self.validate(interaction)
-            result = await self.handle(interaction, permission, self.services)
+            seconds = _READ_SECONDS if interaction.kind in _POINT_READS else None
+            async with asyncio.timeout(seconds):
+                result = await self.handle(interaction, permission, self.services)
+        except TimeoutError:
+            return failed(
+                Unavailable(
+                    "The database does not answer now; try again.", code="database-unavailable", retry_after=1
+                )
+            )
         except OutcomeError as error:
             return failed(error)
         except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer
@@ -90,6 +123,16 @@ class Engine:
             return failed(_fault())
         self.gate.written(interaction)
         return result
+
+    async def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
+        """What the agent may do with `interaction`, under its audit context. Raises Forbidden, NotAllowed."""
+        auditevents.check(interaction, self.auditor.searchable, self.services)
+        permission = await self.gate.authorize(agent, interaction)
+        apart, trace = auditevents.out_of_reach(interaction), interaction.trace
+        criteria = permission.criteria
+        if criteria is not None:
+            criteria = replace(criteria, denied=criteria.denied | apart, trace=trace)
+        return replace(permission, denied=permission.denied | apart, criteria=criteria, trace=trace)
 
     def validate(self, interaction: Interaction) -> None:
         """Raise BadRequest (no resource, another type) or Invalid (the resource breaks its definition)."""

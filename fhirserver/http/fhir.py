@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.access.gate import ANONYMOUS
-from fhirserver.context import Exchange, Kind, Result
+from fhirserver.context import Agent, Exchange, Kind, Request
 from fhirserver.engine.routes import ROUTES
 from fhirserver.engine.stations import Engine, failed
 from fhirserver.http import binary, logs
@@ -22,6 +22,7 @@ from fhirserver.http.cors import Cors
 from fhirserver.http.render import Headers, Renderer, compressed
 from fhirserver.http.request import Answering, RequestReader, answering, header_map, request_id_of
 from fhirserver.http.tracing import SEEN, Seen
+from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import Internal, OutcomeError
 
 if TYPE_CHECKING:
@@ -70,23 +71,25 @@ class FhirApp:
             await self._send(send, 204, [*self.cors.preflight(headers), *SECURITY_HEADERS], b"", request_id)
             return
         exchange: Exchange | None = None
+        agent: Agent | None = None
+        request = self.reader.request(scope, headers, request_id)
         how = Answering(request_id, head=scope["method"] == "HEAD")
         try:
             query = scope["query_string"].decode("latin-1")
             any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
+            any_format = any_format or scope["path"].rpartition("/$")[2] in _NATIVE
             how = answering(headers, query, scope["method"], request_id, any_format=any_format)
             agent = ANONYMOUS if scope["path"] in _PUBLIC else await self.engine.gate.agent(headers)
-            exchange = await self.reader.exchange(scope, receive, headers, request_id, agent)
+            exchange = await self.reader.exchange(scope, receive, headers, request, agent)
             status, out, body = await self._answer(exchange, how)
         except ClientGone:
             return
         except OutcomeError as error:
-            status, out, body = self._failed(error, how)
+            status, out, body = await self._failed(error, how, request, agent)
         except Exception:  # noqa: BLE001 the last place where a fault can become an answer
             _LOG.exception("request failed", extra={"request_id": request_id})
-            status, out, body = self._failed(
-                Internal("The server failed on this request.", code="internal"), how
-            )
+            fault = Internal("The server failed on this request.", code="internal")
+            status, out, body = await self._failed(fault, how, request, agent)
         body = compressed(out, body, how)
         out += (
             SECURITY_HEADERS
@@ -115,9 +118,14 @@ class FhirApp:
                 return native
         return self.renderer.answer(exchange, results, how)
 
-    def _failed(self, error: OutcomeError, how: Answering) -> tuple[int, Headers, bytes]:
-        result: Result = failed(error)
-        return self.renderer.failure(result, how)
+    async def _failed(
+        self, error: OutcomeError, how: Answering, request: Request, agent: Agent | None
+    ) -> tuple[int, Headers, bytes]:
+        """The answer to a request that was refused or failed outside of the stations, audited like the others."""
+        interaction = self.reader.meant(request)
+        if interaction is not None and interaction.kind is Kind.CAPABILITIES:
+            return self.renderer.failure(failed(error), how)
+        return self.renderer.failure(await self.engine.refuse(request, agent, interaction, error), how)
 
     @staticmethod
     async def _send(
@@ -142,6 +150,7 @@ def _seen(exchange: Exchange | None) -> Seen:
 
 
 _BINARY = "/fhir/Binary/"
+_NATIVE = frozenset(operation.name for operation in OPERATIONS.values() if operation.native)
 _PUBLIC = ("/fhir/metadata", "/fhir/metadata/")
 _TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
     "transaction": "/",

@@ -10,13 +10,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from fhirserver.context import Agent, Exchange, Interaction, Kind
+from fhirserver.context import Agent, Exchange, Interaction, Kind, Request
 from fhirserver.engine import bundle
 from fhirserver.http import negotiation
 from fhirserver.http.body import Receive, read_body
 from fhirserver.http.negotiation import FORM, JSON_PATCH, Format
+from fhirserver.http.peer import Network, peer_address
 from fhirserver.operations import OPERATIONS
-from fhirserver.outcome import BadRequest, NotAcceptable, Unprocessable, UnsupportedMedia, UriTooLong
+from fhirserver.outcome import (
+    BadRequest,
+    NotAcceptable,
+    OutcomeError,
+    Unprocessable,
+    UnsupportedMedia,
+    UriTooLong,
+)
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.r4.xmltext import parse_xml
 
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
     from fhirserver.services import Services
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACE_ID = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_RECORDED = (("Accept", "accept"), ("Content-Type", "content-type"), ("Prefer", "prefer"))
 _MEANT = ("if-match", "if-none-match", "if-modified-since", "if-none-exist", "prefer")
 
 
@@ -93,18 +103,42 @@ def answering(
 
 @dataclass(frozen=True, slots=True)
 class RequestReader:
-    """Makes Exchanges of requests. `prefix`: path of the FHIR base, `/fhir`."""
+    """Makes Exchanges of requests. `prefix`: path of the FHIR base, `/fhir`. `proxies`: whose X-Forwarded-For counts."""
 
     services: Services
     router: Router
     prefix: str = "/fhir"
+    proxies: tuple[Network, ...] = ()
+
+    def request(self, scope: Mapping[str, Any], headers: Mapping[str, str], request_id: str) -> Request:
+        """What AuditEvents will tell of the request."""
+        query: bytes = scope["query_string"]
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        traceparent = headers.get("traceparent")
+        traced = _TRACE_ID.fullmatch(traceparent) if traceparent is not None else None
+        return Request(
+            request_id,
+            scope["method"],
+            path.partition(b"?")[0] + (b"?" + query if query else b""),
+            tuple((name, headers[key]) for name, key in _RECORDED if key in headers),
+            address=peer_address(scope, headers, self.proxies),
+            trace_id=traced[1] if traced is not None else None,
+        )
+
+    def meant(self, request: Request) -> Interaction | None:
+        """The interaction that a refused request stood for, None where it was none."""
+        path, _, query = request.target.decode("latin-1").partition("?")
+        try:
+            return self.router.route(request.method, path[len(self.prefix) :], query)
+        except OutcomeError:
+            return None
 
     async def exchange(
         self,
         scope: Mapping[str, Any],
         receive: Receive,
         headers: Mapping[str, str],
-        request_id: str,
+        request: Request,
         agent: Agent,
     ) -> Exchange:
         """The Exchange that a request of `agent` asks for. Raises OutcomeError of every 4xx kind, ClientGone."""
@@ -120,15 +154,15 @@ class RequestReader:
         query = query_bytes.decode("latin-1")
         interaction = self.router.route(method, path, query, headers=_meant(headers))
         if method not in ("GET", "HEAD", "DELETE"):
-            return await self._with_body(interaction, receive, headers, request_id, agent)
-        return Exchange(agent, (interaction,), request_id)
+            return await self._with_body(interaction, receive, headers, request, agent)
+        return Exchange(agent, (interaction,), request.id, request=request)
 
     async def _with_body(
         self,
         interaction: Interaction,
         receive: Receive,
         headers: Mapping[str, str],
-        request_id: str,
+        request: Request,
         agent: Agent,
     ) -> Exchange:
         limits = self.services.settings.limits
@@ -137,7 +171,8 @@ class RequestReader:
         content_type = headers.get("content-type")
         if interaction.kind.value.startswith("search"):
             pairs = interaction.query + _form(data, content_type)
-            return Exchange(agent, (replace(interaction, query=pairs),), request_id)
+            told = replace(request, form=data)
+            return Exchange(agent, (replace(interaction, query=pairs),), request.id, request=told)
         try:
             body = self._parsed(interaction, data, content_type)
         except BadRequest as error:
@@ -146,8 +181,8 @@ class RequestReader:
             body = error
         interaction = replace(interaction, body=body)
         if interaction.kind is Kind.BATCH:
-            return self._bundle(interaction.body, headers, request_id, agent)
-        return Exchange(agent, (interaction,), request_id)
+            return self._bundle(interaction.body, headers, request, agent)
+        return Exchange(agent, (interaction,), request.id, request=request)
 
     def _parsed(self, interaction: Interaction, data: bytes, content_type: str | None) -> Any:
         if interaction.kind is Kind.OPERATION and not data:
@@ -180,7 +215,7 @@ class RequestReader:
             raise UnsupportedMedia(f"A JSON Patch is sent as {JSON_PATCH}.", code="media-type-unknown")
         return body
 
-    def _bundle(self, body: Any, headers: Mapping[str, str], request_id: str, agent: Agent) -> Exchange:
+    def _bundle(self, body: Any, headers: Mapping[str, str], request: Request, agent: Agent) -> Exchange:
         if not isinstance(body, dict) or body.get("resourceType") != "Bundle":
             raise BadRequest(
                 "POST to the base takes a Bundle of type batch or transaction.", code="bundle-expected"
@@ -193,7 +228,7 @@ class RequestReader:
                 expression="Bundle.type",
             )
         interactions = bundle.unfold(body, self.router, self.services, _meant(headers))
-        return Exchange(agent, interactions, request_id, kind)
+        return Exchange(agent, interactions, request.id, kind, request)
 
 
 def _meant(headers: Mapping[str, str]) -> dict[str, str]:

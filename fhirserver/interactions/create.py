@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fhirserver.context import Interaction, Permission, Result
+from fhirserver.interactions.auditevents import AUDIT_TYPE, accept
 from fhirserver.interactions.conditional import Criteria, match_one, parse_criteria, serialised
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ async def handle(interaction: Interaction, permission: Permission, services: Ser
 
     An id in the body is replaced by the server's. Inside a transaction `interaction.id` is the id already given.
     """
+    if interaction.type == AUDIT_TYPE:
+        return await accept(interaction, permission, services)
     none_exist = interaction.headers.get("if-none-exist")
     if none_exist is None:
         return await create(interaction, permission, services)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 async def handle(interaction: Interaction, permission: Permission, services: Services) -> Result:
     """Parameters with the end of the grant. 400 for a short reason, 403 for other roles, 404 for an unknown patient."""
     patient, reason = _given(interaction.body)
-    system = Permission(permission.agent, "the patient of a break-glass request must exist")
+    system = Permission(
+        permission.agent, "the patient of a break-glass request must exist", trace=permission.trace
+    )
     emergency = services.break_glass.prepared(permission.agent, patient, reason)
     await services.store.read("Patient", patient, permission=system)
     await services.break_glass.open(emergency)

@@ -37,6 +37,7 @@ from fhirserver.search.expression import (
     Updated,
     Words,
 )
+from fhirserver.search.types.date import sort_key
 from fhirserver.search.types.ranges import Bound, Condition
 
 Filter: TypeAlias = dict[str, Any]
@@ -121,6 +122,39 @@ def disjunction(filters: list[Filter]) -> Filter:
     if any(not each for each in filters):
         return {}
     return filters[0] if len(filters) == 1 else {"$or": filters}
+
+
+def sort_bounds(expression: Expression) -> Filter:
+    """What the conditions of `expression` on an instant that a resource has once imply for its sort key.
+
+    Implied and so superfluous, but an index that is read in the order of the key can begin and end by it. Not for
+    parameters with intervals longer than a day.
+    """
+    found: Filter = {}
+    for item in expression.items if isinstance(expression, And) else (expression,):
+        if isinstance(item, Dates) and item.single and item.narrow:
+            lows = [_least(bounds) for bounds in item.narrow]
+            highs = [_beyond(bounds) for bounds in item.narrow]
+            path, operators = f"ix.{item.field}~s", {}
+            if all(low is not None for low in lows):
+                operators["$gte"] = sort_key(min(low for low in lows if low is not None))
+            if all(high is not None for high in highs):
+                operators["$lt"] = sort_key(max(high for high in highs if high is not None))
+            if operators:
+                found[path] = operators
+    return found
+
+
+def _least(bounds: tuple[Bound, ...]) -> int | None:
+    """The earliest start that fulfils `bounds`, None where nothing bounds it."""
+    return max(
+        (int(b.value) for b in bounds if b.field == "lo" and b.comparison in ("ge", "gt")), default=None
+    )
+
+
+def _beyond(bounds: tuple[Bound, ...]) -> int | None:
+    """A time after every start that fulfils `bounds`, None where nothing bounds it."""
+    return min((int(b.value) + 1 for b in bounds if b.comparison in ("lt", "le")), default=None)
 
 
 def restriction_compiler(tenant: str) -> Callable[[Permission, str], Filter | None]:

@@ -10,6 +10,7 @@ cannot be chained widely.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from fhirserver.context import Permission, Version
 from fhirserver.outcome import TooCostly
@@ -80,9 +81,7 @@ async def versions(
             continue
         inside = {each.get("id"): each for each in parse_json(version.raw).get("contained", ())}
         found += [
-            Version(
-                type, f"{version.id}#{id}", version.vid, version.ts, dump_json(inside[id]), version.method
-            )
+            replace(version, id=f"{version.id}#{id}", raw=dump_json(inside[id]))
             for id in ids.get(document["_id"], ())
             if id in inside
         ]

@@ -11,21 +11,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 import bson
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
-from fhirserver.context import JsonObject, Version
+from fhirserver.context import JsonObject, Trace, Version
 from fhirserver.outcome import BadRequest, Internal
 from fhirserver.r4.jsontext import dump_json
 from fhirserver.store.client import LARGEST_DOCUMENT, Document, too_large
 
 HISTORY = "history"
 MILLISECOND = 1000  # in microseconds, the unit of all times here
+PATIENTS = "~Patient"  # the search field with the patients in whose compartment a resource is
 SEARCH_FIELDS = ("ix", "x", "cx", "geo")  # only current versions carry them
-VERSION_FIELDS = {"v": 1, "ts": 1, "raw": 1, "m": 1, "again": 1}
+VERSION_FIELDS = {"v": 1, "ts": 1, "raw": 1, "m": 1, "pa": 1, "again": 1}
 WITHOUT_SEARCH = dict.fromkeys(SEARCH_FIELDS, 0)
 
 _ROOM = 16 * 2**10  # what the history form and later stamps may add to a document
@@ -73,7 +75,12 @@ def system_clock() -> int:
 def instant(ts: int) -> str:
     """`ts` as a FHIR instant with milliseconds: '2026-03-01T12:00:00.123Z'."""
     seconds, rest = divmod(ts, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // MILLISECOND:03d}Z"
+    return f"{_second(seconds)}.{rest // MILLISECOND:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def is_id(id: str) -> bool:
@@ -109,18 +116,21 @@ def stamp(resource: JsonObject, id: str, vid: int, ts: int) -> JsonObject:
 
 def prepare(
     tenant: str, type: str, id: str, resource: JsonObject | None, *, before: Document | None, now: int,
-    method: str, indexer: Indexer,
+    method: str, indexer: Indexer, trace: Trace | None = None,
 ) -> Prepared:  # fmt: skip
     """The version that follows `before`: the stored document, None for the first.
 
     `resource` is None for a deletion. The version's time is `now`, or a millisecond after `before` where the
-    clock has not moved on. Raises TooLarge.
+    clock has not moved on. `trace`: kept in the document (`au`) with the ids of the AuditEvents that the write
+    owes, one for each patient of the version and of the one before. Raises TooLarge.
     """
     vid = before["v"] + 1 if before else 1
     ts = max(now, before["ts"] + MILLISECOND) if before else now
     key = key_of(tenant, type, id)
     document: Document = {"_id": key, "t": tenant, "v": vid, "ts": ts, "m": method}
     raw = None
+    former: list[str] = before.get("pa", []) if before else []
+    document["pa"] = patients = former
     if resource is None:
         document["del"] = True
     else:
@@ -133,6 +143,7 @@ def prepare(
             document["again"] = True  # created anew after a deletion
         indexed = indexer.index(type, stamped)
         document["ix"] = indexed.ix
+        document["pa"] = patients = [key.rpartition("/")[2] for key in indexed.ix.get(PATIENTS, ())]
         if indexed.x:
             document["x"] = indexed.x
         if indexed.cx:
@@ -140,7 +151,15 @@ def prepare(
         if indexed.geo:
             document["geo"] = indexed.geo
     created = before is None or "raw" not in before
-    version = Version(type, id, vid, ts, raw, method, created=created and raw is not None)
+    events: tuple[tuple[str, str | None], ...] = ()
+    if trace is not None:
+        concerned = tuple(dict.fromkeys((*patients, *former))) or (None,)
+        events = tuple((trace.new_id(), patient) for patient in concerned)
+        document["au"] = {**trace.record, "e": [list(event) for event in events]}
+    version = Version(
+        type, id, vid, ts, raw, method, created=created and raw is not None, patients=tuple(patients),
+        events=events,
+    )  # fmt: skip
     return Prepared(version, key, encode(document))
 
 
@@ -166,4 +185,5 @@ def version_of(document: Mapping[str, Any], type: str, id: str) -> Version:
     """The version that a stored document (current or superseded) holds."""
     vid, raw = document["v"], document.get("raw")
     created = raw is not None and (vid == 1 or "again" in document)
-    return Version(type, id, vid, document["ts"], raw, document.get("m", "PUT"), created)
+    patients = tuple(document["pa"]) if "pa" in document else None
+    return Version(type, id, vid, document["ts"], raw, document.get("m", "PUT"), created, patients)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -31,9 +30,8 @@ class Emergencies:
         self._collection = database[EMERGENCIES]
         self._tenant = tenant
 
-    async def put(self, grant: Emergency) -> str:
-        """Keep a grant; answers its id."""
-        id = str(uuid.uuid4())
+    async def put(self, id: str, grant: Emergency) -> None:
+        """Keep a grant under `id`."""
         with translated():
             await self._collection.create_index([("t", 1), ("user", 1), ("until", 1)], name="user")
             await self._collection.insert_one(
@@ -48,7 +46,6 @@ class Emergencies:
                     "until": datetime.fromtimestamp(grant.until, UTC),
                 }
             )
-        return id
 
     async def standing(self, user: str, now: float) -> dict[str, tuple[float, str]]:
         """Patient id -> when its grant ends and the reason, for the grants of `user` that have not ended at `now`."""

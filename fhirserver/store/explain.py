@@ -39,9 +39,7 @@ async def explain(
             "cursor": {},
         }
     with translated():
-        answer = await resolver.database.command(
-            {"explain": command | {"maxTimeMS": resolver.max_ms}, "verbosity": "executionStats"}
-        )
+        answer = await resolver.home.explain(type, command | {"maxTimeMS": resolver.max_ms})
     stats = _stats(answer)
     return {
         "returned": stats.get("nReturned", 0),

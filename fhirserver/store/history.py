@@ -164,7 +164,8 @@ async def _find(
 
     async def find() -> list[Document]:
         with translated():
-            cursor = parts.database[collection].find(query, fields, session=parts.lane.session)
+            session = parts.home.session(collection, parts.lane.session)
+            cursor = parts.home[collection].find(query, fields, session=session)
             return await cursor.sort(order).limit(limit).to_list()
 
     return await parts.alone(find)

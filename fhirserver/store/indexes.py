@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo import IndexModel
-from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import NetworkTimeout, OperationFailure
+from pymongo.errors import CollectionInvalid, NetworkTimeout, OperationFailure
 
-from fhirserver.store.client import Document, translated
-from fhirserver.store.documents import HISTORY, is_type
+from fhirserver.store.client import translated
+from fhirserver.store.documents import HISTORY
+from fhirserver.store.home import AUDIT_EVENTS, AUDIT_TYPE, Database, Home, home_of
 
 LOCKS = "locks"
 PACKAGES = "packages"
@@ -28,6 +28,8 @@ CONCEPTS = "terminology_concepts"
 SYSTEMS = "terminology_systems"
 LOCK_SECONDS = 3600
 _log = logging.getLogger(__name__)
+_NOT_ALLOWED = 13
+_EXISTS = 48
 _CONFLICTING = (85, 86)  # an index of that name or key with other options
 
 
@@ -62,6 +64,27 @@ _CONCEPT_PLAN = (
 )
 _SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
+_END = Index(
+    "end", (("end", 1),), {"expireAfterSeconds": 0}
+)  # only cleans up: every query tests the end itself
+_TENANT = Index("tenant", (("t", 1),))
+_BY_GRANT = Index("grant", (("grant", 1),))
+_BY_USER = Index("user", (("t", 1), ("user", 1)))
+
+_OAUTH_PLANS: Mapping[str, tuple[Index, ...]] = {
+    "oauth_clients": (_TENANT,),
+    "oauth_users": (Index("name", (("t", 1), ("name", 1)), {"unique": True}),),
+    "oauth_keys": (_TENANT,),
+    "oauth_txns": (_END,),
+    "oauth_launches": (_END,),
+    "oauth_codes": (_END,),
+    "oauth_jti": (_END,),
+    "oauth_attempts": (_END,),
+    "oauth_sessions": (_END, _BY_USER),
+    "oauth_grants": (_END, _BY_USER),
+    "oauth_tokens": (_END, _BY_GRANT),
+    "oauth_refresh": (_END, _BY_GRANT),
+}
 
 _PACKAGE_PLANS: Mapping[str, tuple[Index, ...]] = {
     PACKAGES: (Index("tenant", (("t", 1), ("at", 1))),),
@@ -87,37 +110,75 @@ _BY_PATIENT_AND = {
     "QuestionnaireResponse": "authored", "ServiceRequest": "authored",
 }  # fmt: skip
 
+_WHEN = ("ix.date~s", 1)
+
+
+def _with_time(parameter: str, **options: Any) -> Index:
+    return Index(parameter, ((f"ix.{parameter}", 1), _WHEN), options)
+
+
+def _present(parameter: str) -> dict[str, Any]:
+    return {"partialFilterExpression": {f"ix.{parameter}": {"$exists": True}}}
+
+
+def _rare(parameter: str, system: str, *codes: str) -> dict[str, Any]:
+    """Only events with one of these codes are in the index: those of plain REST, which are nearly all, are not."""
+    tokens = [token for code in codes for token in (code, f"{system}|{code}")]
+    return {"partialFilterExpression": {f"ix.{parameter}": {"$in": tokens}}}
+
+
+_DCM = "http://dicom.nema.org/resources/ontology/DCM"
+_TYPES = ("110100", "110101", "110106", "110107", "110113", "110114")
+_SUBTYPES = (
+    "110120", "110121", "110122", "110123", "110126", "110127", "110129", "110133", "110134", "110135", "110136",
+    "110137", "110138",
+)  # fmt: skip
+# What a compliance officer asks, each with the time. No wildcard index, and no key that nearly every event shares: at one
+# event for each read, index keys are what limits reading.
+_AUDIT_PLAN = (
+    Index("ledger", (("w", 1), ("s", 1)), {"unique": True}),
+    TIME,
+    Index("date", (_WHEN,)),
+    *map(_with_time, ("patient", "agent", "agent~id", "entity", "entity~id")),
+    _with_time("type", **_rare("type", _DCM, *_TYPES)),
+    _with_time("subtype", **_rare("subtype", _DCM, *_SUBTYPES)),
+    _with_time("policy", **_present("policy")),
+    _with_time("purpose", partialFilterExpression={"ix.purpose": "BTG"}),
+    _with_time("denied", partialFilterExpression={"ix.denied": "true"}),
+)
+
 HOT: Mapping[str, tuple[Index, ...]] = {
     **{type: (_by("patient", order),) for type, order in _BY_PATIENT_AND.items()},
     "Slot": (_by("schedule", "start"),),
     "Schedule": (_by("actor", "date"),),
     "Appointment": (_by("actor", "date"), _by("patient", "date")),
     "AppointmentResponse": (),
-    "AuditEvent": (_by("patient", "date"), _by("agent", "date"), _by("entity", "date")),
     "Location": (NEAR,),
 }
 
 
+FIXED: Mapping[str, tuple[Index, ...]] = {
+    HISTORY: _HISTORY_PLAN,
+    LOCKS: _LOCK_PLAN,
+    AUDIT_TYPE: _AUDIT_PLAN,
+    CONCEPTS: _CONCEPT_PLAN,
+    SYSTEMS: _SYSTEM_PLAN,
+    **_PACKAGE_PLANS,
+    **_OAUTH_PLANS,
+}
+"""The collections that are always there."""
+
+
 def plan(collection: str) -> tuple[Index, ...]:
     """The indexes that `collection` must have."""
-    if collection == HISTORY:
-        return _HISTORY_PLAN
-    if collection == LOCKS:
-        return _LOCK_PLAN
-    if collection in _PACKAGE_PLANS:
-        return _PACKAGE_PLANS[collection]
-    if collection == CONCEPTS:
-        return _CONCEPT_PLAN
-    if collection == SYSTEMS:
-        return _SYSTEM_PLAN
-    return (SEARCH, TIME, *HOT.get(collection, ()))
+    return FIXED.get(collection) or (SEARCH, TIME, *HOT.get(collection, ()))
 
 
 class Collections:
     """The collections of a database and their indexes, as this process knows them."""
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._database = database
+    def __init__(self, database: Database | Home) -> None:
+        self._home = home_of(database)
         self._ready: set[str] = set()
         self._making: dict[str, asyncio.Lock] = {}
 
@@ -131,19 +192,18 @@ class Collections:
 
     async def types(self) -> list[str]:
         """The resource types that have a collection, in order."""
-        with translated():
-            return sorted(filter(is_type, await self._database.list_collection_names()))
+        return await self._home.types()
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks, packages, imported terminology and every type collection."""
-        await self.ensure([HISTORY, LOCKS, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types()])
+        """Bring what exists to the plan: history, locks, events, packages, imported terminology, type collections."""
+        await self.ensure([*FIXED, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in [HISTORY, LOCKS, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types()]:
+        for name in dict.fromkeys((*FIXED, *await self.types())):
             with translated():
-                have = await self._database[name].index_information()
+                have = await self._home[name].index_information()
             found += [
                 f"{name}.{index.name}" for index in plan(name) if not _is_like(index, have.get(index.name))
             ]
@@ -154,24 +214,41 @@ class Collections:
             try:
                 await self._create(name)
             except OperationFailure as error:
-                if error.code not in _CONFLICTING:
+                if error.code not in (*_CONFLICTING, _NOT_ALLOWED):
                     raise
-                have = await self._database[name].index_information()
+                have = await self._home[name].index_information()
+                if error.code == _NOT_ALLOWED:  # a user that may only find and insert; another made them
+                    if all(_is_like(index, have.get(index.name)) for index in plan(name)):
+                        return
+                    raise
                 for index in plan(name):  # the plan changed: the old form goes
                     if index.name in have and not _is_like(index, have[index.name]):
-                        await self._database[name].drop_index(index.name)
+                        await self._home[name].drop_index(index.name)
                 await self._create(name)
 
     async def _create(self, name: str) -> None:
         """Create the planned indexes, however long it takes: asking again joins the build under way."""
+        if name == AUDIT_TYPE:
+            await self._create_audit()
         models = [index.model() for index in plan(name)]
         while True:
             try:
-                await self._database[name].create_indexes(models)
+                await self._home[name].create_indexes(models)
             except NetworkTimeout:
                 _log.info("still building indexes", extra={"collection": name})
             else:
                 return
+
+    async def _create_audit(self) -> None:
+        """The collection of events, compressed by zstd: half the size of the default, for what is kept for decades."""
+        options = {"wiredTiger": {"configString": "block_compressor=zstd"}}
+        try:
+            await self._home.audit.create_collection(AUDIT_EVENTS, storageEngine=options)
+        except CollectionInvalid:  # it is there
+            return
+        except OperationFailure as error:
+            if error.code not in (_EXISTS, _NOT_ALLOWED):
+                raise
 
 
 def _is_like(index: Index, have: Mapping[str, Any] | None) -> bool:

@@ -39,7 +39,8 @@ async def _distinct(parts: Parts, type: str, path: str, permission: Permission) 
 
     async def find() -> set[str]:
         with translated():
-            cursor = await parts.database[type].aggregate(pipeline, session=parts.lane.session)
+            session = parts.home.session(type, parts.lane.session)
+            cursor = await parts.home[type].aggregate(pipeline, session=session)
             return {row["_id"] for row in await cursor.to_list()}
 
     return await parts.alone(find)

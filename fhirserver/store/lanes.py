@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from fhirserver.outcome import OutcomeError
@@ -18,8 +17,9 @@ from fhirserver.store import ops
 from fhirserver.store.batcher import Batcher, OnBatch, ignore_batch
 from fhirserver.store.client import Document, translate
 from fhirserver.store.documents import HISTORY, VERSION_FIELDS, WITHOUT_SEARCH, Prepared
+from fhirserver.store.home import Database as Database
+from fhirserver.store.home import Home
 
-Database = AsyncDatabase[Document]
 Run = Callable[[ops.Collection, list[Any], ops.Session], Awaitable[Sequence[Any]]]
 
 # What of the index the restrictions of most permissions speak of: whose it is, and how it is labelled.
@@ -112,8 +112,8 @@ class SharedLane:
 
     session = None
 
-    def __init__(self, database: Database, on_batch: OnBatch = ignore_batch) -> None:
-        self._database = database
+    def __init__(self, home: Home, on_batch: OnBatch = ignore_batch) -> None:
+        self._home = home
         self._on_batch = on_batch
         self._batchers: dict[tuple[str, str], Batcher[Any, Any]] = {}
 
@@ -130,7 +130,7 @@ class SharedLane:
             await batcher.drain()
 
     def _make(self, operation: str, name: str) -> Batcher[Any, Any]:
-        run, collection = _RUN[operation], self._database[name]
+        run, collection = _RUN[operation], self._home[name]
 
         async def flush(items: list[Any]) -> Sequence[Any]:
             return await run(collection, items, None)
@@ -152,11 +152,9 @@ class SessionLane:
     After a failure every further operation fails with the same error: the database has ended the transaction.
     """
 
-    def __init__(
-        self, database: Database, session: AsyncClientSession, on_batch: OnBatch = ignore_batch
-    ) -> None:
+    def __init__(self, home: Home, session: AsyncClientSession, on_batch: OnBatch = ignore_batch) -> None:
         self.session: AsyncClientSession | None = session
-        self._database = database
+        self._home = home
         self.failure: OutcomeError | None = None
         self._batcher: Batcher[tuple[str, str, Any], Any] = Batcher(
             "transaction",
@@ -191,7 +189,8 @@ class SessionLane:
         if operation == "call":
             return [await self._call(item) for item in items]
         try:
-            found = await _RUN[operation](self._database[collection], items, self.session)
+            session = self._home.session(collection, self.session)
+            found = await _RUN[operation](self._home[collection], items, session)
         except OutcomeError as error:
             self.failure = error
             raise

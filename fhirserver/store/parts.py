@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fhirserver.store.documents import Clock, Indexer
+from fhirserver.store.home import Home
 from fhirserver.store.indexes import Collections
-from fhirserver.store.lanes import Database, Lane
+from fhirserver.store.lanes import Lane
 from fhirserver.store.restrict import Restrictions
 from fhirserver.store.turns import Turns
 
@@ -19,7 +20,7 @@ T = TypeVar("T")
 class Parts:
     """The parts of a Store. `lane` is the transaction's own inside of one; all else is shared."""
 
-    database: Database
+    home: Home
     lane: Lane
     collections: Collections
     restrictions: Restrictions

@@ -48,6 +48,16 @@ async def current(parts: Parts, type: str, id: str, permission: Permission) -> V
     return version
 
 
+async def owners(parts: Parts, type: str, id: str) -> tuple[str, ...] | None:
+    """The patients of a stored resource; None where there is none, or a deletion."""
+    if not (is_type(type) and is_id(id)):
+        return None
+    document = await lanes.read(parts.lane, type, key_of(parts.tenant, type, id))
+    if document is None or "raw" not in document:
+        return None
+    return tuple(document.get("pa", ()))
+
+
 async def vread(parts: Parts, type: str, id: str, vid: int, permission: Permission) -> Version:
     """Version `vid`, current or superseded. Raises NotFound, or Gone where that version is a deletion."""
     if not (is_type(type) and is_id(id)) or vid < 1:
@@ -71,7 +81,8 @@ async def _find_restricted(
 
     async def find() -> Document | None:
         with translated():
-            return await parts.database[type].find_one(query, VERSION_FIELDS, session=parts.lane.session)
+            session = parts.home.session(type, parts.lane.session)
+            return await parts.home[type].find_one(query, VERSION_FIELDS, session=session)
 
     return await parts.alone(find)
 

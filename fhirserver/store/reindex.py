@@ -14,6 +14,7 @@ from pymongo import UpdateOne
 from fhirserver.r4.jsontext import parse_json
 from fhirserver.store.client import translated
 from fhirserver.store.documents import SEARCH_FIELDS, Indexer
+from fhirserver.store.home import AUDIT_TYPE
 from fhirserver.store.indexes import Collections
 from fhirserver.store.lanes import Database
 from fhirserver.store.migrate import MIGRATIONS, SERVER, STALE
@@ -35,7 +36,7 @@ async def reindex(
     `stamp`: identifies the parameters; a run for the same ones goes on where an earlier one stopped.
     """
     run = "\n".join([f"form {MIGRATIONS[-1].version}", *sorted(stamp)])
-    known = await Collections(database).types()
+    known = [type for type in await Collections(database).types() if type != AUDIT_TYPE]  # never updated
     total = 0
     for type in known if types is None else [name for name in known if name in set(types)]:
         place = f"{tenant}/reindex/{type}"

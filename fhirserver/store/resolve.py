@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.database import AsyncDatabase
 
 from fhirserver.context import Permission
 from fhirserver.outcome import TooCostly
@@ -30,6 +29,7 @@ from fhirserver.store.compile import (
     conjunction,
     is_local,
 )
+from fhirserver.store.home import Home
 
 Stage: TypeAlias = dict[str, Any]
 # Beyond this many keys a hop is left to the database.
@@ -66,7 +66,7 @@ class Plan:
 class Resolver:
     """Makes plans for one search of one caller. `max_ms`: for each query of a step. `terms`: of value sets and codes."""
 
-    database: AsyncDatabase[Document]
+    home: Home
     tenant: str
     permission: Permission
     max_ms: int
@@ -98,7 +98,7 @@ class Resolver:
         if restriction is None:
             return []
         unrestricted = Resolver(
-            self.database,
+            self.home,
             self.tenant,
             _system(self.permission),
             self.max_ms,
@@ -177,7 +177,7 @@ class Resolver:
         lookups.append(
             {
                 "$lookup": {
-                    "from": type,
+                    "from": self.home.joined(type),
                     "localField": local,
                     "foreignField": foreign,
                     "pipeline": [
@@ -225,7 +225,8 @@ class Resolver:
         sort: list[tuple[str, int]] | None = None,
     ) -> list[Document]:
         """At most `limit` documents of a plan (0: all), `fields` of each. Raises TooCostly, Unavailable."""
-        collection = self.database[type]
+        collection = self.home[type]
+        session = self.home.session(type, self.session)
         with translated():
             if plan.is_plain:
                 cursor = collection.find(
@@ -235,7 +236,7 @@ class Resolver:
                     limit=limit,
                     batch_size=limit,
                     max_time_ms=self.max_ms,
-                    session=self.session,
+                    session=session,
                 )
                 return await cursor.to_list()
         stages: list[Stage] = [{"$match": plan.filter}]
@@ -246,7 +247,8 @@ class Resolver:
     async def aggregate(self, type: str, stages: list[Stage]) -> list[Document]:
         """What a pipeline over `type` gives. Raises TooCostly, Unavailable."""
         with translated():
-            results = await self.database[type].aggregate(stages, maxTimeMS=self.max_ms, session=self.session)
+            session = self.home.session(type, self.session)
+            results = await self.home[type].aggregate(stages, maxTimeMS=self.max_ms, session=session)
             return await results.to_list()
 
     async def count(self, type: str, plan: Plan) -> int:

@@ -12,7 +12,7 @@ from fhirserver.context import Permission
 from fhirserver.outcome import NotFound
 from fhirserver.search.evaluate import holds
 from fhirserver.store.client import translated
-from fhirserver.store.lanes import Database
+from fhirserver.store.home import Home
 
 Filter = Mapping[str, Any]
 NOTHING: Filter = {"_id": {"$in": []}}
@@ -29,8 +29,8 @@ def compile_nothing(permission: Permission, type: str) -> Filter | None:
 class Restrictions:
     """What a permission leaves of each type, as a filter. `compile`: see store/compile.py."""
 
-    def __init__(self, database: Database, compile: Compile = compile_nothing) -> None:
-        self._database = database
+    def __init__(self, home: Home, compile: Compile = compile_nothing) -> None:
+        self._home = home
         self._compile = compile
 
     def filter(self, permission: Permission, type: str) -> Filter | None:
@@ -62,7 +62,7 @@ class Restrictions:
             {"$project": {"n": 1}},
         ]
         with translated():
-            cursor = await self._database.aggregate(pipeline)
+            cursor = await self._home.aggregate(pipeline)
             matching = {row["n"] for row in await cursor.to_list()}
         return [at in matching for at in range(len(rows))]
 

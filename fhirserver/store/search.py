@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.database import AsyncDatabase
 
 from fhirserver.context import JsonObject, Permission, Version
 from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden, Issue
@@ -26,12 +25,14 @@ from fhirserver.search.types.ranges import Bound
 from fhirserver.settings import Limits
 from fhirserver.store import contained, explain
 from fhirserver.store.client import Document, translated
-from fhirserver.store.compile import Filter, conjunction
+from fhirserver.store.compile import Filter, conjunction, sort_bounds
 from fhirserver.store.cursor import Cursors
-from fhirserver.store.documents import VERSION_FIELDS, is_type, version_of
+from fhirserver.store.documents import VERSION_FIELDS, version_of
+from fhirserver.store.home import AUDIT_TYPE, Database, Home, home_of
 from fhirserver.store.includes import Includer, Match, fields_of
 from fhirserver.store.order import Position, Stretch, stretches
 from fhirserver.store.resolve import Plan, Resolver
+from fhirserver.store.seen import trace_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Searcher:
 
     def __init__(
         self,
-        database: AsyncDatabase[Document],
+        database: Database | Home,
         definitions: Definitions,
         key: bytes,
         limits: Limits,
@@ -66,7 +67,7 @@ class Searcher:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database = database
+        self._home = home_of(database)
         self._definitions = definitions
         self._limits = limits
         self._tenant = tenant
@@ -81,10 +82,14 @@ class Searcher:
 
         Raises BadRequest (a cursor that is not ours), TooCostly, Unavailable, Forbidden.
         """
+        trace = trace_of(permission)
         run = _Run(self, await self._prepared(query, permission, session), permission, session)
         if query.shown.explain:
             return await run.explain()
-        return await run.page()
+        page = await run.page()
+        trace.seen.extend(page.matches)
+        trace.seen.extend(page.included)
+        return page
 
     async def find(
         self,
@@ -99,19 +104,19 @@ class Searcher:
 
         Sort, includes and paging are ignored.
         """
+        trace = trace_of(permission)
         resolver = self.resolver(permission, session)
         expression = dict(query.filters)[type]
         _check_hops([(type, expression)], permission)
         plan = await resolver.plan(type, expression)
-        return [
-            self.version(type, document) for document in await resolver.run(type, plan, VERSION_FIELDS, limit)
-        ]
+        rows = await resolver.run(type, plan, VERSION_FIELDS, limit)
+        found = [self.version(type, document) for document in rows]
+        trace.seen.extend(found)
+        return found
 
     def resolver(self, permission: Permission, session: AsyncClientSession | None) -> Resolver:
         """What makes plans for this caller."""
-        return Resolver(
-            self._database, self._tenant, permission, self._limits.search_ms, self._terms, session
-        )
+        return Resolver(self._home, self._tenant, permission, self._limits.search_ms, self._terms, session)
 
     def version(self, type: str, document: Document) -> Version:
         """The version in a stored document."""
@@ -137,8 +142,7 @@ class Searcher:
         """The types that have a collection; None inside a transaction, which cannot list them."""
         if session is not None and session.in_transaction:
             return None
-        with translated():
-            return frozenset(filter(is_type, await self._database.list_collection_names()))
+        return frozenset(await self._home.types())
 
     def _care(self, type: str, dates: tuple[int | None, int | None]) -> Expression:
         parameter = self._definitions.search_parameters(type).get("date")
@@ -264,7 +268,10 @@ class _Run:
         if stretch.keys:
             plan = await resolver.plan(type, filters[type])
             return await _computed(resolver, stretch, type, plan, after, fields, limit)
-        plan = await resolver.plan(type, filters[type], stretch.filter | after)
+        extra = stretch.filter | after
+        if type == AUDIT_TYPE:
+            extra = conjunction([extra, sort_bounds(filters[type])])
+        plan = await resolver.plan(type, filters[type], extra)
         return await resolver.run(type, plan, fields, limit, stretch.sort)
 
     async def _included(self, matches: Sequence[Match]) -> tuple[list[Match], list[Issue]]:
@@ -298,7 +305,7 @@ class _Run:
         for type, filter in query.filters:
             if query.shown.total == "estimate" and filter == And() and not self.permission.restriction(type):
                 with translated():
-                    total += await searcher._database[type].estimated_document_count()
+                    total += await searcher._home[type].estimated_document_count()
                 continue
             plan = await resolver.plan(type, filter)
             total += await resolver.count(type, plan)
@@ -306,7 +313,7 @@ class _Run:
 
     async def explain(self) -> FoundPage:
         """How the database answers the first page: a Parameters resource. For unrestricted agents only."""
-        if self.permission.restrictions or self.permission.denied:
+        if self.permission.restrictions or self.permission.denied - {AUDIT_TYPE}:
             raise Forbidden("_explain is for operators, who may see everything.", code="explain-forbidden")
         if len(self.query.filters) != 1 or self.query.shown.contained != "false":
             raise BadRequest(

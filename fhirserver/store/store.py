@@ -13,10 +13,12 @@ from fhirserver.store import history, labels, migrate, read, transaction, write
 from fhirserver.store.batcher import OnBatch, ignore_batch
 from fhirserver.store.client import Client
 from fhirserver.store.documents import HISTORY, Clock, Indexer, system_clock
+from fhirserver.store.home import Database, Home
 from fhirserver.store.indexes import LOCKS, Collections
-from fhirserver.store.lanes import Database, SessionLane, SharedLane
+from fhirserver.store.lanes import SessionLane, SharedLane
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import Compile, Restrictions, compile_nothing
+from fhirserver.store.seen import trace_of
 from fhirserver.store.turns import Turns
 
 T = TypeVar("T")
@@ -25,7 +27,8 @@ T = TypeVar("T")
 class Store:
     """Versions of resources in one database for one tenant.
 
-    Every call takes the `permission` under which it is made; what that does not cover does not exist for it.
+    Every call takes the `permission` under which it is made; what that does not cover does not exist for it. A
+    permission without an audit context is a fault of the caller (RuntimeError).
     Errors are OutcomeErrors; Unavailable (with retry_after) while the database does not answer.
     """
 
@@ -45,14 +48,18 @@ class Store:
         clock: Clock = system_clock,
         compile: Compile = compile_nothing,
         on_batch: OnBatch = ignore_batch,
+        audit: Database | None = None,
     ) -> Store:
-        """A Store over the `database` of `client`. `compile`: store/compile.py's compile_restriction."""
-        db: Database = client[database]
+        """A Store over the `database` of `client`. `compile`: store/compile.py's compile_restriction.
+
+        `audit`: the database of the AuditEvents where that is another one.
+        """
+        home = Home(client[database], audit)
         parts = Parts(
-            database=db,
-            lane=SharedLane(db, on_batch),
-            collections=Collections(db),
-            restrictions=Restrictions(db, compile),
+            home=home,
+            lane=SharedLane(home, on_batch),
+            collections=Collections(home),
+            restrictions=Restrictions(home, compile),
             indexer=indexer,
             clock=clock,
             tenant=tenant,
@@ -62,8 +69,13 @@ class Store:
 
     @property
     def database(self) -> Database:
-        """The database, for the other parts of store/."""
-        return self._parts.database
+        """The database of everything but, perhaps, the AuditEvents."""
+        return self._parts.home.database
+
+    @property
+    def home(self) -> Home:
+        """The collections, for the other parts of store/."""
+        return self._parts.home
 
     @property
     def collections(self) -> Collections:
@@ -81,7 +93,7 @@ class Store:
 
     async def prepare(self) -> None:
         """Bring the database to this server's form and index plan. Raises CannotStart for a newer one."""
-        await migrate.migrate(self._parts.database)
+        await migrate.migrate(self._parts.home.database)
         await self._parts.collections.prepare()
 
     async def missing(self) -> list[str]:
@@ -94,15 +106,25 @@ class Store:
 
     async def read(self, type: str, id: str, *, permission: Permission) -> Version:
         """The current version. Raises NotFound, or Gone after a deletion."""
-        return await read.read(self._parts, type, id, permission)
+        trace = trace_of(permission)
+        version = await read.read(self._parts, type, id, permission)
+        trace.seen.append(version)
+        return version
 
     async def vread(self, type: str, id: str, vid: int, *, permission: Permission) -> Version:
         """Version `vid`. Raises NotFound, or Gone where that version is a deletion."""
-        return await read.vread(self._parts, type, id, vid, permission)
+        trace = trace_of(permission)
+        version = await read.vread(self._parts, type, id, vid, permission)
+        trace.seen.append(version)
+        return version
 
     async def current(self, type: str, id: str, *, permission: Permission) -> Version | None:
         """The current version, also a deletion, or None."""
-        return await read.current(self._parts, type, id, permission)
+        trace = trace_of(permission)
+        version = await read.current(self._parts, type, id, permission)
+        if version is not None:
+            trace.seen.append(version)
+        return version
 
     async def create(self, type: str, id: str, resource: JsonObject, *, permission: Permission) -> Version:
         """Store the first version of a resource; stamps id and meta.
@@ -110,7 +132,10 @@ class Store:
         Raises Conflict where the id was ever used, TooLarge, BadRequest for an id that R4 does not allow,
         Forbidden where the permission does not cover what is written.
         """
-        return await write.create(self._parts, type, id, resource, permission)
+        trace = trace_of(permission)
+        version = await write.create(self._parts, type, id, resource, permission)
+        trace.seen.append(version)
+        return version
 
     async def modify(
         self, type: str, id: str, change: write.Change, *, permission: Permission, method: str
@@ -123,7 +148,10 @@ class Store:
         resource. `method`: the verb to record. Raises what change raises, NotFound where nothing is there to
         leave or delete, Conflict after too many lost races.
         """
-        return await write.modify(self._parts, type, id, change, permission, method)
+        trace = trace_of(permission)
+        version = await write.modify(self._parts, type, id, change, permission, method)
+        trace.seen.append(version)
+        return version
 
     async def history(
         self,
@@ -141,11 +169,22 @@ class Store:
         `since`, `at`: see history.Question. `cursor`: `next` of the page before. Raises NotFound for an
         instance that never was, BadRequest for a damaged cursor.
         """
+        trace = trace_of(permission)
         question = history.Question(type, id, since, at)
-        return await history.history(self._parts, question, count=count, cursor=cursor, permission=permission)
+        page = await history.history(self._parts, question, count=count, cursor=cursor, permission=permission)
+        trace.seen.extend(page.versions)
+        return page
+
+    async def owners(self, type: str, id: str) -> tuple[str, ...] | None:
+        """The patients of what is stored under this id, none too; None where there is nothing or only a deletion.
+
+        For the audit of requests that were given nothing: it gives out no resource and asks for no permission.
+        """
+        return await read.owners(self._parts, type, id)
 
     async def labels(self, type: str | None = None, *, permission: Permission) -> JsonObject:
         """A Meta with every profile, tag and security label in use, in `type` or anywhere."""
+        trace_of(permission)
         return await labels.labels(self._parts, type, permission)
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]], *, types: Iterable[str] = ()) -> T:
@@ -161,9 +200,9 @@ class Store:
         await self._parts.collections.ensure([LOCKS, HISTORY, *types])
 
         def bind(session: AsyncClientSession) -> tuple[SessionLane, transaction.Locks]:
-            lane = SessionLane(self._parts.database, session)
+            lane = SessionLane(self._parts.home, session)
             return lane, transaction.Locks(
-                self._parts.database, session, self._parts.tenant, self._parts.turns
+                self._parts.home.database, session, self._parts.tenant, self._parts.turns
             )
 
         async def do(lane: SessionLane, locks: transaction.Locks) -> T:

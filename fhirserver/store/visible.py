@@ -90,7 +90,8 @@ async def _current(parts: Parts, type: str, ids: list[str]) -> list[Version]:
 
     async def find() -> list[Document]:
         with translated():
-            found = parts.database[type].find(query, VERSION_FIELDS, session=parts.lane.session)
+            session = parts.home.session(type, parts.lane.session)
+            found = parts.home[type].find(query, VERSION_FIELDS, session=session)
             return await found.to_list()
 
     return [

@@ -51,7 +51,7 @@ async def create(parts: Parts, type: str, id: str, resource: JsonObject, permiss
     """Store the first version. Raises Conflict where the id was ever used, TooLarge, Forbidden."""
     await _check_target(parts, type, id)
     resource = with_own_source(permission, None, resource)
-    new = _prepare(parts, type, id, resource, None, "POST")
+    new = _prepare(parts, type, id, resource, None, "POST", permission)
     await _check_permitted(parts, new, resource, permission)
     if not await lanes.insert(parts.lane, type, new):
         raise Conflict(
@@ -101,7 +101,8 @@ async def _attempt(
             raise not_found(type, id)
         return before
     resource = None if isinstance(wanted, Deletion) else with_own_source(permission, before, wanted)
-    new = _prepare(parts, type, id, resource, document, "DELETE" if resource is None else method)
+    verb = "DELETE" if resource is None else method
+    new = _prepare(parts, type, id, resource, document, verb, permission)
     if resource is not None:
         await _check_permitted(parts, new, resource, permission, before)
     if document is None:
@@ -111,11 +112,12 @@ async def _attempt(
 
 
 def _prepare(
-    parts: Parts, type: str, id: str, resource: JsonObject | None, before: Document | None, method: str
-) -> Prepared:
+    parts: Parts, type: str, id: str, resource: JsonObject | None, before: Document | None, method: str,
+    permission: Permission,
+) -> Prepared:  # fmt: skip
     return prepare(
         parts.tenant, type, id, resource,
-        before=before, now=parts.clock(), method=method, indexer=parts.indexer,
+        before=before, now=parts.clock(), method=method, indexer=parts.indexer, trace=permission.trace,
     )  # fmt: skip
 
 

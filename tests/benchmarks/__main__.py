@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tests.benchmarks import scenarios
+from tests.benchmarks import audit, scenarios
 from tests.benchmarks.client import HOST, Call, load, request
 from tests.benchmarks.clinic import World
 from tests.benchmarks.processes import machine
@@ -28,7 +28,8 @@ from tests.benchmarks.server import ROOT, NotStarted, Program, bare, server
 
 Json = dict[str, Any]
 SYNTHEA = ROOT.parent / "shared" / "data" / "synthea"
-STEPS = ("start", "read", "search", "crud", "create", "synthea")
+STEPS = ("start", "read", "audit", "search", "crud", "create", "synthea")
+MORE_STEPS = ("audit-search",)  # only when asked for: it fills a log of a million events first
 CLIENT_FLOOR = 8000  # bare answers per second; with fewer, the client would measure itself
 
 
@@ -41,8 +42,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--patients", default=os.environ.get("BENCH_PATIENTS"), help="sizes (1000,4000,16000)"
     )
     parser.add_argument(
-        "--steps", default=",".join(STEPS), help=f"which of {','.join(STEPS)}; loading always runs"
+        "--steps",
+        default=",".join(STEPS),
+        help=f"which of {','.join((*STEPS, *MORE_STEPS))}; loading always runs",
     )
+    parser.add_argument("--events", type=int, default=1_000_000, help="events of the step audit-search")
     parser.add_argument("--only", type=re.compile, help="search shapes whose name matches this expression")
     parser.add_argument("--out", type=Path, help="where the JSON goes (bench-results/<time>.json)")
     parser.add_argument("--compare", type=Path, metavar="BASE", help="an earlier JSON to show ratios against")
@@ -68,9 +72,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     options.sizes = [int(size) for size in sizes.split(",")]
     options.seconds = options.seconds or (2.0 if options.quick else 10.0)
     options.steps = options.steps.split(",")
-    unknown = set(options.steps) - set(STEPS)
+    unknown = set(options.steps) - {*STEPS, *MORE_STEPS}
     if unknown:
-        parser.error(f"unknown step {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}")
+        parser.error(
+            f"unknown step {', '.join(sorted(unknown))}; there are {', '.join((*STEPS, *MORE_STEPS))}"
+        )
     return options
 
 
@@ -141,6 +147,10 @@ def one_size(size: int, bare_port: int, options: argparse.Namespace) -> list[Jso
             idle(bench)
         if "read" in options.steps:
             scenarios.reads_against_bare(bench, bare_port)
+        if program and "audit" in options.steps:
+            against_unaudited(bench, options)
+        if program and "audit-search" in options.steps:
+            audit.searches(bench, program.data_dir / "data", options.events)
         if "search" in options.steps:
             scenarios.searches(bench)
         if "crud" in options.steps:
@@ -159,6 +169,15 @@ def one_size(size: int, bare_port: int, options: argparse.Namespace) -> list[Jso
                 {"scenario": "stop", "size": world.patients, "kind": "stop", "seconds": stopped}
             )
     return bench.rows
+
+
+def against_unaudited(bench: Bench, options: argparse.Namespace) -> None:
+    """The audit's cost, against the same server without one."""
+    log = options.out.with_suffix(".unaudited.log")
+    with server(options.workers, log, "tests.benchmarks.unaudited") as program:
+        other = Bench(program.port, bench.base, bench.world, bench.seconds, say=lambda text: None)
+        scenarios.load_world(other)
+        audit.reads_against_unaudited(bench, other)
 
 
 def started(bench: Bench, program: Program, scenario: str) -> None:

@@ -110,7 +110,8 @@ class _Run:
         loop = asyncio.get_running_loop()
         try:
             _, connection = await loop.create_connection(lambda: _Connection(self), HOST, self.port)
-            self.open.add(connection)
+            if connection.transport is not None and not connection.transport.is_closing():
+                self.open.add(connection)  # else there was nothing to send, and it is closed already
         except OSError as error:
             self.measured.fail(f"connect {type(error).__name__}")
         finally:

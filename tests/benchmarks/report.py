@@ -10,6 +10,8 @@ Say = Callable[[str], None]
 
 TARGETS = (  # scenario, field, how it compares, target
     ("read/bare", "ratio", ">=", 0.45),
+    ("audited/unaudited c32", "ratio", ">=", 0.7),
+    ("audited/unaudited c1", "added_p50", "<", 5),
     ("create", "rate", ">=", 1500),
     ("synthea import", "resources_per_second", ">=", 2000),
     ("start", "ready_seconds", "<", 3),

@@ -110,14 +110,17 @@ class Program:
 
 
 @contextlib.contextmanager
-def server(workers: int, log: Path) -> Iterator[Program]:
-    """The server on a new data folder, which is removed at the end. `log`: where its output is added."""
+def server(workers: int, log: Path, module: str = "fhirserver") -> Iterator[Program]:
+    """The server on a new data folder, which is removed at the end. `log`: where its output is added.
+
+    `module`: what is started; another one than the server itself for a variant of it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="fhir-bench-"))
     port = free_port()
     command = [
         sys.executable,
         "-m",
-        "fhirserver",
+        module,
         "serve",
         "--port",
         str(port),

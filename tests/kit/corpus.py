@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode
 from uuid import uuid4
 
-from fhirserver.context import Agent, Permission
+from fhirserver.context import Permission
 from fhirserver.outcome import BadRequest
 from fhirserver.r4.definitions import Definitions
 from fhirserver.search.index import Indexer
@@ -23,10 +23,11 @@ from fhirserver.store.indexes import Collections
 from fhirserver.store.search import FoundPage, Searcher
 from fhirserver.terminology import Terminology
 from fhirserver.terminology.questions import Questions
+from tests.kit.trace import permitted
 
 BASE = "https://clinic.example/fhir"
 TENANT = "default"
-ALL = Permission(Agent("test"), reason="test")
+ALL = permitted("test")
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 T = TypeVar("T")
 

@@ -12,14 +12,16 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pymongo
 import pytest
+from pymongo.errors import OperationFailure
 
-from fhirserver.store import Mongod
+from fhirserver.store import Mongod, connect
 
 
 @contextmanager
@@ -39,6 +41,21 @@ def running_mongod(folder: Path) -> Iterator[Mongod]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@asynccontextmanager
+async def failing(uri: str, command: str, how: dict[str, Any], times: int = 1) -> AsyncIterator[None]:
+    """The next `times` calls of `command` fail in the database, as its fail point says in `how`."""
+    async with connect(uri) as client:
+        data = {"failCommands": [command], "appName": "fhirserver", **how}
+        try:
+            await client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
+        except OperationFailure:
+            pytest.skip("this MongoDB was not started with enableTestCommands")
+        try:
+            yield
+        finally:
+            await client.admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 @pytest.fixture(scope="session")

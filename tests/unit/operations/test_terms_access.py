@@ -8,23 +8,20 @@ import pytest
 from pydantic import SecretStr
 
 from fhirserver.app import Application, build
-from fhirserver.context import Agent, Interaction, Kind, Permission
+from fhirserver.context import Interaction, Kind, Permission
 from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import NotFound
 from fhirserver.search.expression import Equals
 from fhirserver.settings import Settings
 from tests.api.terminology.test_translate import a_concept_map
-from tests.kit.mongo import database_name, mongodb_uri
 from tests.kit.terminology import a_code_system, a_value_set
+from tests.kit.trace import permitted
 
-__all__ = ["database_name", "mongodb_uri"]
 pytestmark = pytest.mark.anyio
 
-ALL = Permission(Agent("test"), "test")
+ALL = permitted("test")
 TAGGED = Equals("_tag", ("open",))
-RESTRICTED = Permission(
-    Agent("test"), "test", {"ValueSet": TAGGED, "ConceptMap": TAGGED, "CodeSystem": TAGGED}
-)
+RESTRICTED = permitted("test", restrictions={"ValueSet": TAGGED, "ConceptMap": TAGGED, "CodeSystem": TAGGED})
 HIDDEN = {"ValueSet": "urn:vs:hidden", "ConceptMap": "urn:map:hidden", "CodeSystem": "urn:cs:hidden"}
 OPEN = {type: url.replace("hidden", "open") for type, url in HIDDEN.items()}
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from fhirserver.context import Agent, Permission, Version
+from fhirserver.context import Version
 from fhirserver.store import Store, connect
+from tests.kit.trace import permitted
 
-EVERYTHING = Permission(Agent("test"), reason="test")
+EVERYTHING = permitted("test")
 
 
 @dataclass

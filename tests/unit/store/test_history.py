@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from fhirserver.context import Agent, Permission, Version
+from fhirserver.context import Permission, Version
 from fhirserver.outcome import BadRequest, Forbidden, NotFound
 from fhirserver.store import DELETE, Store
 from fhirserver.store.history import read_cursor, write_cursor
+from tests.kit.trace import permitted
 from tests.unit.store.conftest import EVERYTHING, Clock, a_patient
 
 pytestmark = pytest.mark.anyio
@@ -179,7 +180,7 @@ async def test_type_pages_survive_equal_times(store: Store, clock: Clock) -> Non
 
 # A rule in words: what a restriction does not cover does not exist for the agent, in whatever version.
 
-RESTRICTED = Permission(Agent("app"), "test", restrictions={"Observation": "only of Patient/mine"})  # type: ignore[dict-item]
+RESTRICTED = permitted("app", restrictions={"Observation": "only of Patient/mine"})  # type: ignore[dict-item]
 
 
 def only_mine(permission: Permission, type: str) -> dict[str, Any] | None:
@@ -256,7 +257,7 @@ async def test_history_shows_only_versions_that_were_within_the_restriction(make
 
 async def test_a_denied_type_does_not_exist(store: Store) -> None:
     await fill(store)
-    denied = Permission(Agent("app"), "test", denied=frozenset({"Patient"}))
+    denied = permitted("app", denied=frozenset({"Patient"}))
     with pytest.raises(NotFound):
         await store.read("Patient", "a", permission=denied)
     with pytest.raises(Forbidden):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from pymongo.errors import OperationFailure
 
 from fhirserver.context import Version
 from fhirserver.outcome import Conflict, Unavailable
-from fhirserver.store import Store, connect
+from fhirserver.store import Store
+from tests.kit.mongo import failing
 from tests.unit.store.conftest import EVERYTHING, a_patient
 
 pytestmark = pytest.mark.anyio
@@ -27,21 +27,8 @@ Fail = Callable[..., AbstractAsyncContextManager[None]]
 
 @pytest.fixture
 def fail(mongodb_uri: str) -> Fail:
-    @asynccontextmanager
-    async def fail(command: str, how: dict[str, Any], times: int = 1) -> AsyncIterator[None]:
-        """The next `times` calls of `command` fail in the database."""
-        async with connect(mongodb_uri) as client:
-            data = {"failCommands": [command], "appName": "fhirserver", **how}
-            try:
-                await client.admin.command(
-                    "configureFailPoint", "failCommand", mode={"times": times}, data=data
-                )
-            except OperationFailure:
-                pytest.skip("this MongoDB was not started with enableTestCommands")
-            try:
-                yield
-            finally:
-                await client.admin.command("configureFailPoint", "failCommand", mode="off")
+    def fail(command: str, how: dict[str, Any], times: int = 1) -> AbstractAsyncContextManager[None]:
+        return failing(mongodb_uri, command, how, times)
 
     return fail
 

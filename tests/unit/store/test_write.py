@@ -119,10 +119,10 @@ async def test_a_tombstone_keeps_nothing_that_search_could_find(store: Store) ->
     await put(store, "p1", DELETE)
     tombstone = await store.database["Patient"].find_one({})
     assert tombstone is not None
-    assert set(tombstone) == {"_id", "t", "v", "ts", "m", "del"}
+    assert set(tombstone) == {"_id", "t", "v", "ts", "m", "del", "pa", "au"}
     kept = await store.database["history"].find_one({})
     assert kept is not None
-    assert set(kept) == {"_id", "t", "v", "ts", "m", "raw", "k", "type"}
+    assert set(kept) == {"_id", "t", "v", "ts", "m", "raw", "k", "type", "pa", "au"}
 
 
 async def test_what_change_raises_comes_out_and_nothing_is_written(store: Store) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from fhirserver.context import Agent, Permission
+from fhirserver.context import Permission
 from fhirserver.outcome import TooCostly
 from fhirserver.search.expression import Equals
 from fhirserver.store import resolve
 from tests.kit.corpus import ALL, Corpus
+from tests.kit.trace import permitted
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +38,9 @@ def test_at_most_the_limit_is_found(corpus: Corpus) -> None:
 
 
 def test_what_the_agent_may_not_see_is_no_match(corpus: Corpus) -> None:
-    nobody = Permission(Agent("x"), "test", restrictions={"Patient": Equals("identifier", ("s|0",))})
+    nobody = permitted("x", restrictions={"Patient": Equals("identifier", ("s|0",))})
     assert corpus.run(find(corpus, "Patient?identifier=s|1", permission=nobody)) == []
-    assert (
-        corpus.run(
-            find(corpus, "Patient", permission=Permission(Agent("x"), "t", denied=frozenset(["Patient"])))
-        )
-        == []
-    )
+    assert corpus.run(find(corpus, "Patient", permission=permitted("x", denied=frozenset(["Patient"])))) == []
 
 
 @pytest.mark.parametrize("keys", [2000, 0])

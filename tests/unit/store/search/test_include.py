@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fhirserver.context import Agent, Permission
 from fhirserver.search.expression import Equals
 from fhirserver.settings import Limits
 from tests.kit.corpus import Corpus, refused
+from tests.kit.trace import permitted
 
 
 def reference(target: str) -> dict[str, str]:
@@ -105,9 +105,8 @@ def test_more_than_the_limit_is_cut_and_says_so(corpus: Corpus, monkeypatch: pyt
     "Practitioner?_id=doc&_revinclude:iterate=*", "CarePlan?_include:iterate=*",
 ])  # fmt: skip
 def test_includes_obey_the_permission(corpus: Corpus, url: str) -> None:
-    only_b = Permission(
-        Agent("b"),
-        "test",
+    only_b = permitted(
+        "b",
         restrictions={
             type: Equals("~Patient", ("default/Patient/b",))
             for type in ("Patient", "Observation", "Encounter", "CarePlan")

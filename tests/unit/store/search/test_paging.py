@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from fhirserver.context import Agent, Permission
 from fhirserver.outcome import BadRequest
 from fhirserver.search.expression import Equals, Not
 from tests.kit.corpus import Corpus, refused
+from tests.kit.trace import permitted
 
 SIZE = 60
 
@@ -193,20 +193,20 @@ def test_a_cursor_expires(corpus: Corpus) -> None:
     assert caught.value.issues[0].code == "cursor-expired"
 
 
-PERMISSION = Permission(Agent("test"), "test")
+PERMISSION = permitted("test")
 
 
 def test_a_cursor_carries_no_permission(corpus: Corpus) -> None:
     cursor = corpus.page("Patient?_count=5").next
-    women = Permission(Agent("w"), "test", restrictions={"Patient": Equals("gender", ("female",))})
-    none = Permission(Agent("n"), "test", denied=frozenset(("Patient",)))
+    women = permitted("w", restrictions={"Patient": Equals("gender", ("female",))})
+    none = permitted("n", denied=frozenset(("Patient",)))
     seen = corpus.page("Patient?_count=5", women, cursor)
     assert all(b'"female"' in (v.raw or b"") for v in seen.matches)
     assert corpus.page("Patient?_count=5", none, cursor).matches == []
     assert corpus.page("Patient?_summary=count", none).total == 0
     counted = corpus.page("Patient?_summary=count", women).total
     assert counted == corpus.page("Patient?_summary=count&gender=female").total
-    others = Permission(Agent("m"), "test", restrictions={"Patient": Not(Equals("gender", ("female",)))})
+    others = permitted("m", restrictions={"Patient": Not(Equals("gender", ("female",)))})
     assert corpus.page("Patient?_total=accurate&_sort=-birthdate", others).total == SIZE - 1 - (counted or 0)
 
 

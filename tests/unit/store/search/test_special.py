@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from fhirserver.context import Agent, Permission
 from fhirserver.outcome import BadRequest, Forbidden
 from fhirserver.search.expression import Chain, Equals
 from fhirserver.search.query import parse_query
 from fhirserver.settings import Limits
 from tests.kit.corpus import BASE, TENANT, Corpus, definitions, refused, url_of
+from tests.kit.trace import permitted
 
 
 def value_set(id: str, url: str) -> dict[str, Any]:
@@ -223,9 +223,7 @@ def test_a_contained_match_is_the_contained_resource(corpus: Corpus) -> None:
 
 
 def test_a_restriction_on_the_container_hides_what_it_contains(corpus: Corpus) -> None:
-    none = Permission(
-        Agent("n"), "test", restrictions={"MedicationRequest": Equals("~Patient", ("default/Patient/p2",))}
-    )
+    none = permitted("n", restrictions={"MedicationRequest": Equals("~Patient", ("default/Patient/p2",))})
     assert corpus.find("Medication?code=amox&_contained=true", none) == []
 
 
@@ -244,9 +242,8 @@ def test_another_tenant_sees_nothing(corpus: Corpus) -> None:
     assert corpus.page("Patient?_summary=count").total == 3
 
 
-WOMEN = Permission(
-    Agent("w"),
-    "test",
+WOMEN = permitted(
+    "w",
     restrictions={
         "Patient": Equals("gender", ("female",)),
         "Observation": Equals("~Patient", ("default/Patient/p2",)),
@@ -293,9 +290,8 @@ def test_a_hop_to_a_type_out_of_reach_is_refused(corpus: Corpus, url: str) -> No
 
 
 def test_a_restriction_may_itself_reach_other_resources(corpus: Corpus) -> None:
-    chained = Permission(
-        Agent("c"),
-        "test",
+    chained = permitted(
+        "c",
         restrictions={"Observation": Chain("patient", "Patient", Equals("gender", ("female",)))},
     )
     assert corpus.found("Observation", chained) == "y"

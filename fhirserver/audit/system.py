@@ -1,0 +1,101 @@
+"""Events of the server itself: start, stop, a lost session, recording interrupted, an alarm, work on all data.
+
+Source: docs/reference/audit-events.md; DICOM PS3.15 A.5.3 (application activity, security alert).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fhirserver.audit import vocabulary as v
+from fhirserver.audit.agents import coded
+from fhirserver.audit.event import SUCCESS, Entity, Event, EventBuilder, Head, Outcome
+from fhirserver.audit.floods import Summary
+from fhirserver.context import JsonObject
+
+_WRITER = (v.OWN_ENTITY, "writer")
+_WORK = (v.OWN_ENTITY, "system-work")
+MOST_TEXT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEvents:
+    """Builds the events of one worker process. `clock`: microseconds since 1970."""
+
+    builder: EventBuilder
+    clock: Callable[[], int]
+
+    def started(self, writer: bytes) -> Event:
+        """The process records from now on as `writer`."""
+        return self._of_writer(v.APPLICATION_START, SUCCESS, writer, f"start-{writer.hex()}")
+
+    def stopped(self, writer: bytes) -> Event:
+        """The process ends as it should; the last event of `writer`, or of the one after it."""
+        return self._of_writer(v.APPLICATION_STOP, SUCCESS, writer, stop_id(writer))
+
+    def lost(self, writer: bytes) -> Event:
+        """The process of `writer` ended without a word."""
+        return self._of_writer(
+            v.APPLICATION_STOP, Outcome("12", "unclean shutdown, found later"), writer, lost_id(writer)
+        )
+
+    def recording_stopped(self, writer: bytes) -> Event:
+        """The log does not take events; they go to the spool."""
+        return self._alert(
+            (v.RECORDING_STOPPED,), Outcome("12", "audit log unavailable"), writer.hex(), _WRITER
+        )
+
+    def recording_started(self, writer: bytes) -> Event:
+        """The log takes events again, those of the spool included."""
+        return self._alert((v.RECORDING_STARTED,), SUCCESS, writer.hex(), _WRITER)
+
+    def alarm(self, rule: str, text: str) -> Event:
+        """Something that a person must look at. `text`: without personal values."""
+        outcome = Outcome("8", text[:MOST_TEXT])
+        return self._alert(((v.SUBTYPE, f"alert-{rule}"),), outcome, rule, (v.OWN_ENTITY, "alert-rule"))
+
+    def flood(self, summary: Summary) -> Event:
+        """Further refusals of one address within one minute."""
+        head = Head(
+            v.SECURITY_ALERT, (v.DENIED, v.THROTTLED), "E", Outcome("4", f"{summary.count} further refusals")
+        )
+        record: JsonObject = {"a": summary.address}
+        site = self.builder.site
+        return self.builder.build(
+            head,
+            lambda: [site.client(record, v.CLIENT_APPLICATION), site.server(v.DESTINATION)],
+            ("flood", summary.address),
+            [Entity((v.OWN_ENTITY, "address"), identifier=summary.address)],
+            summary.start,
+        )
+
+    def work(self, name: str, count: int) -> Event:
+        """The server has worked on stored resources by itself. `name`: migrate, reindex. `count`: resources."""
+        head = Head(v.APPLICATION, ((v.SUBTYPE, name),), "E", Outcome("0", f"{count} resources"))
+        return self._build(head, [Entity(_WORK, identifier=name)])
+
+    def _of_writer(self, subtype: v.Code, outcome: Outcome, writer: bytes, id: str) -> Event:
+        head = Head(v.APPLICATION, (subtype,), "E", outcome)
+        return self._build(head, [Entity(_WRITER, identifier=writer.hex())], id)
+
+    def _alert(self, subtypes: tuple[v.Code, ...], outcome: Outcome, about: str, type: v.Code) -> Event:
+        head = Head(v.SECURITY_ALERT, subtypes, "E", outcome)
+        return self._build(head, [Entity(type, identifier=about)])
+
+    def _build(self, head: Head, entities: list[Entity], id: str | None = None) -> Event:
+        return self.builder.build(head, self._agents, ("system",), entities, self.clock(), id)
+
+    def _agents(self) -> list[JsonObject]:
+        agent = self.builder.site.server(v.CLIENT_APPLICATION)
+        return [{**agent, "type": coded(v.CLIENT_APPLICATION), "requestor": True}]
+
+
+def stop_id(writer: bytes) -> str:
+    """The id of the event with which a writer's process ends."""
+    return f"stop-{writer.hex()}"
+
+
+def lost_id(writer: bytes) -> str:
+    """The id of the event that tells of a process that ended without one."""
+    return f"lost-{writer.hex()}"

@@ -1,0 +1,204 @@
+"""The audit of one worker process: its parts, built once, and what runs beside the requests.
+
+Start and stop are events; between them a loop replays the spool, sums up floods, shows that the process is alive and
+begins a new writer where the sealer could not seal the old one. Source: docs/explanation/audit.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fhirserver.audit.agents import Site
+from fhirserver.audit.alarms import Alarm
+from fhirserver.audit.alertbook import AlertBook
+from fhirserver.audit.chain import Chain
+from fhirserver.audit.event import WORDS, EventBuilder
+from fhirserver.audit.feed import Feed
+from fhirserver.audit.floods import Floods
+from fhirserver.audit.record import Bounds, Recorder
+from fhirserver.audit.recorded import QueryRecorder
+from fhirserver.audit.rest import RestEvents
+from fhirserver.audit.security import SecurityEvents
+from fhirserver.audit.spool import Spool
+from fhirserver.audit.station import Auditor
+from fhirserver.audit.sweep import ALIVE_SECONDS, Sweeper, about_process, lease_name
+from fhirserver.audit.system import SystemEvents
+from fhirserver.context import AuthEvent, Version
+from fhirserver.outcome import OutcomeError
+from fhirserver.r4.definitions import Definitions
+from fhirserver.r4.jsontext import parse_json
+from fhirserver.search.index import Indexer
+from fhirserver.store.audit import AuditLog
+from fhirserver.store.batcher import OnBatch, ignore_batch
+from fhirserver.store.documents import PATIENTS
+from fhirserver.store.home import Home
+from fhirserver.store.leases import Leases
+from fhirserver.store.ledger import Ledger
+from fhirserver.store.owed import OwedVersions
+
+if TYPE_CHECKING:
+    from fhirserver.settings import Settings
+    from fhirserver.store import Store
+
+_TICK = 1.0
+_TICKS_OF_LEASE = 15
+_LOG = logging.getLogger("fhirserver.audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the audit is built on.
+
+    `definitions`: by which events are indexed, for ever. `key`: K_ingest. `clock`: microseconds since 1970. `new_id`: a
+    fresh logical id.
+    """
+
+    home: Home
+    leases: Leases
+    definitions: Definitions
+    key: bytes
+    clock: Callable[[], int]
+    new_id: Callable[[], str]
+    on_batch: OnBatch = ignore_batch
+
+
+class AuditWorker:
+    """The audit of this process. `start` before the first request, `run` beside them, `stop` after the last."""
+
+    def __init__(self, settings: Settings, on: Surroundings) -> None:
+        chosen = settings.audit
+        root = settings.fhir_base.removesuffix("/fhir")
+        site = Site(settings.fhir_base, root, urlsplit(root).hostname or root)
+        self._on = on
+        self.log = AuditLog(on.home.audit, settings.tenant, round(chosen.commit_timeout * 1000))
+        self._ledger = Ledger(on.home.audit)
+        self._indexer = Indexer(on.definitions, settings.tenant, settings.fhir_base)
+        builder = EventBuilder(site, settings.tenant, self._indexer, on.new_id)
+        self.system = SystemEvents(builder, on.clock)
+        self.spool = (
+            Spool(chosen.spool_dir, self._indexer) if chosen.spool_dir and _spools(settings) else None
+        )
+        chain = Chain(self.log, on.key, about_process() | {"at": on.clock()}, self._on_taken_id)
+        self.recorder = Recorder(
+            chain,
+            Bounds(chosen.commit_timeout, chosen.max_queue),
+            keep=self.spool.keep if self.spool is not None else None,
+            on_stop=self.system.recording_stopped,
+            on_batch=on.on_batch,
+        )
+        queries = QueryRecorder(pseudonym_key(on.key), chosen.query_values == "raw")
+        self.pseudonym = queries.token
+        self.alerts = AlertBook(builder, self.recorder, self.log, on.clock)
+        self.events = RestEvents(builder, queries, self._patients)
+        self.security = SecurityEvents(builder, self.recorder, queries, on.clock)
+        self.feed = Feed(site, self.recorder, self._indexer, on.new_id, on.clock)
+        self.floods = Floods()
+        self._searchable = frozenset(on.definitions.search_parameters("AuditEvent")) - set(WORDS)
+        self.sweeper = Sweeper(
+            self.log,
+            OwedVersions(on.home, settings.tenant),
+            self.events,
+            self.system,
+            self.recorder.commit,
+            on.leases,
+            on.clock,
+        )
+
+    def auditor(self, store: Store) -> Auditor:
+        """The audit station of an engine on `store`."""
+        return Auditor(
+            self.events, self.recorder, store.owners, self._on.clock, self.floods, self._searchable
+        )
+
+    def reasons(self) -> list[str]:
+        """Why the server is not ready, as far as the audit is concerned."""
+        failing = self.recorder.is_failing and self.spool is None
+        return ["audit events cannot be stored"] if failing else []
+
+    async def start(self) -> None:
+        """Record the start of the process, and what became of earlier ones. Raises OutcomeError."""
+        await self.recorder.chain.open()
+        await self.recorder.commit([self.system.started(self.recorder.chain.writer)])
+        await self.sweeper.find_lost_once()
+        if self.spool is not None and self.spool.left():
+            await self._replay(self.spool)
+
+    async def run(self) -> None:
+        """What runs beside the requests; for ever, until cancelled."""
+        ticks = 0
+        while True:
+            with suppress(OutcomeError):
+                await self._tick(ticks)
+            ticks += 1
+            await asyncio.sleep(_TICK)
+
+    async def stop(self) -> None:
+        """Record what is left and the end of the process."""
+        chain = self.recorder.chain
+        with suppress(OutcomeError):
+            await self.recorder.record([self.system.flood(each) for each in self.floods.rest()])
+        await self.recorder.drain()
+        with suppress(OutcomeError):
+            if self.spool is not None and not self.spool.is_empty:
+                await self._replay(self.spool)
+            await self.recorder.commit(
+                [self.system.stopped(writer) for writer in (*chain.ended, chain.writer)]
+            )
+
+    async def note_rotation(self, vkey: str, size: int) -> None:
+        """Record that the ledger is signed by the key `vkey` from checkpoint `size` on."""
+        detail = (("changed", vkey.split("+")[1]), ("vkey", vkey), ("size", str(size)))
+        with suppress(OutcomeError):
+            await self.security.record(AuthEvent("key-rotated", detail=detail))
+
+    async def alarm(self, alarm: Alarm) -> None:
+        """Log an alarm and record it as an event, as far as that is possible now."""
+        _LOG.error("audit alarm: %s", alarm.text, extra={"rule": alarm.rule})
+        with suppress(OutcomeError):
+            await self.recorder.record([self.system.alarm(alarm.rule, alarm.text)])
+
+    async def _tick(self, ticks: int) -> None:
+        if self.spool is not None and not self.spool.is_empty:
+            await self._replay(self.spool)
+        summaries = [self.system.flood(each) for each in self.floods.due(self._on.clock())]
+        await self.recorder.record(summaries)
+        if ticks % _TICKS_OF_LEASE == 0:
+            chain = self.recorder.chain
+            await self._on.leases.take(lease_name(chain.writer), ALIVE_SECONDS)
+            if await self._ledger.is_refused(chain.writer):
+                chain.renew()
+
+    async def _replay(self, spool: Spool) -> None:
+        """Record what waits in the spool, and that recording goes on. Raises OutcomeError: it waits on."""
+        count = await spool.replay(self.recorder.commit)
+        writer = self.recorder.chain.writer
+        await self.recorder.commit([self.system.recording_started(writer)])
+        _LOG.warning("spooled audit events stored", extra={"count": count})
+
+    def _patients(self, version: Version) -> Sequence[str]:
+        """In whose compartments a version is; looked up in it where it was stored before that was kept with it."""
+        if version.patients is not None:
+            return version.patients
+        if version.raw is None:
+            return ()
+        keys = self._indexer.index(version.type, parse_json(version.raw)).ix.get(PATIENTS, ())
+        return tuple(key.rpartition("/")[2] for key in keys)
+
+    def _on_taken_id(self, event: str) -> None:
+        self.recorder.submit([self.system.alarm("integrity", f"the id of event {event} is taken by another")])
+
+
+def pseudonym_key(ingest: bytes) -> bytes:
+    """K_pseudo, the key of the tokens in recorded queries: derived, so that there is one secret less to keep."""
+    return hmac.digest(ingest, b"fhirserver audit pseudonyms", "sha256")
+
+
+def _spools(settings: Settings) -> bool:
+    return settings.audit.on_failure == "spool"

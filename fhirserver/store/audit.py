@@ -1,0 +1,123 @@
+"""The collections of the audit: events and writers, only ever found and inserted.
+
+An event is durable when this says so: acknowledged by a majority, journaled. Source: docs/explanation/audit.md
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.write_concern import WriteConcern
+
+from fhirserver.store.client import CannotStart, Document, translate, translated
+from fhirserver.store.home import AUDIT_EVENTS, Database
+
+WRITERS = "audit_writers"
+_DUPLICATE_KEY = 11000
+_FORBIDDEN = ("update", "remove", "dropCollection", "collMod")
+_log = logging.getLogger(__name__)
+
+
+class AuditLog:
+    """The stored events of one tenant. `confirm_ms`: how long an insert waits for its majority."""
+
+    def __init__(self, database: Database, tenant: str, confirm_ms: int) -> None:
+        durable = WriteConcern(w="majority", j=True, wtimeout=confirm_ms)
+        self._events = database.get_collection(AUDIT_EVENTS, write_concern=durable)
+        self._writers = database.get_collection(WRITERS, write_concern=durable)
+        self.tenant = tenant
+
+    def document(
+        self,
+        id: str,
+        ts: int,
+        raw: bytes,
+        ix: Mapping[str, Any],
+        x: Mapping[str, Any],
+        link: Mapping[str, Any],
+    ) -> Document:
+        """The stored form of an event. `link`: its place in a writer's chain, w s p h mac."""
+        key = f"{self.tenant}/AuditEvent/{id}"
+        found = {"_id": key, "t": self.tenant, "v": 1, "ts": ts, "m": "POST", "raw": raw, "ix": ix, **link}
+        return found | ({"x": x} if x else {})
+
+    async def append(self, documents: Sequence[Document]) -> bool:
+        """Insert in order; False where one was there already, and then nothing after it was inserted.
+
+        Raises OutcomeError: what of it was stored is not known then.
+        """
+        try:
+            await self._events.insert_many(documents, ordered=True)
+        except BulkWriteError as error:
+            details = error.details or {}
+            failed = details.get("writeErrors", ())
+            if failed and failed[0].get("code") == _DUPLICATE_KEY and not details.get("writeConcernErrors"):
+                return False
+            raise translate(error) from error
+        except Exception as error:
+            raise translate(error) from error
+        return True
+
+    async def stored(self, ids: Sequence[str]) -> list[Document | None]:
+        """What is stored under each `_id`: raw, w, s."""
+        with translated():
+            cursor = self._events.find({"_id": {"$in": list(ids)}}, {"raw": 1, "w": 1, "s": 1})
+            found = {document["_id"]: document for document in await cursor.to_list()}
+        return [found.get(id) for id in ids]
+
+    async def register(self, writer: bytes, about: Mapping[str, Any]) -> None:
+        """Make a writer known; it may be known already."""
+        try:
+            await self._writers.insert_one({"_id": writer, "t": self.tenant, **about})
+        except DuplicateKeyError:
+            return
+        except Exception as error:
+            raise translate(error) from error
+
+    async def writers(self) -> list[Document]:
+        """All writers that were ever registered, oldest first."""
+        with translated():
+            found = {"t": self.tenant, "_id": {"$type": "binData"}}
+            return await self._writers.find(found).sort("at", 1).to_list()
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of these event ids are stored."""
+        keys = [f"{self.tenant}/AuditEvent/{id}" for id in ids]
+        with translated():
+            rows = await self._events.find({"_id": {"$in": keys}}, {"_id": 1}).to_list()
+        return {row["_id"].rpartition("/")[2] for row in rows}
+
+
+async def check_privileges(database: Database) -> None:
+    """Refuse a user of the audit log's own connection who could change or remove events. Raises CannotStart.
+
+    A MongoDB without users cannot protect its log from those who reach it; that is said in the log.
+    """
+    with translated():
+        status = await database.command({"connectionStatus": 1, "showPrivileges": True})
+    info = status["authInfo"]
+    if not info["authenticatedUsers"]:
+        _log.warning("the audit database knows no users: whoever reaches it can change it")
+        return
+    excess = {
+        action
+        for privilege in info["authenticatedUserPrivileges"]
+        if _covers(privilege["resource"], database.name)
+        for action in privilege["actions"]
+        if action in _FORBIDDEN
+    }
+    if excess:
+        raise CannotStart(
+            "The user of the audit log may only find and insert (docs/how-to/audit-queries.md says how to make one), "
+            f"but has {', '.join(sorted(excess))} on {AUDIT_EVENTS}."
+        )
+
+
+def _covers(resource: Mapping[str, Any], database: str) -> bool:
+    """Whether a privilege's resource holds the collection of events. Source: mongodb.com/docs, resource documents."""
+    if resource.get("anyResource"):
+        return True
+    return resource.get("db") in ("", database) and resource.get("collection") in ("", AUDIT_EVENTS)
