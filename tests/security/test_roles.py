@@ -223,3 +223,16 @@ def test_a_binary_is_written_and_read_where_its_context_is_seen(callers: Callers
     for headers in ({}, {"accept": "text/plain"}):
         assert stranger.get(url, headers=headers).status_code == 404
     assert_outcome(doctor.get("/Binary"), 403, "forbidden", "scope-insufficient")
+
+
+def test_the_trail_is_whole_for_an_auditor_and_closed_to_everyone_else(callers: Callers) -> None:
+    """Neither labels nor consents narrow it, which the reports rely on."""
+    assert (
+        callers.client("auditor", EVERYTHING).get("/AuditEvent/$report").status_code == 400
+    )  # names no report
+    for person, scope, more in (
+        ("doctor", EVERYTHING, {}), ("manager", EVERYTHING, {}), ("admin", EVERYTHING, {}),
+        ("ana", "patient/AuditEvent.rs", {"patient": "p1"}), ("ana", "user/AuditEvent.rs", {}),
+    ):  # fmt: skip
+        client = callers.client(person, scope, **more)
+        assert client.get("/AuditEvent/$report?kind=denied").status_code == 403, person
