@@ -8,24 +8,37 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any, TypeVar
 
 from fhirserver.access.breakglass import BreakGlass
 from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
 from fhirserver.access.issuers import Issuers
+from fhirserver.access.oauth.assemble import assemble
+from fhirserver.access.oauth.minting import mint
+from fhirserver.access.oauth.parts import Parts, Visit
 from fhirserver.access.plan import Planner
 from fhirserver.access.roles import Roles
 from fhirserver.access.situation import Situations
-from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
+from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
+from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.parameters import PARAMETERS
+from fhirserver.audit.purge import Purge, plan, remove
 from fhirserver.audit.seal import Sealer
+from fhirserver.audit.syslog import Feed as SyslogFeed
+from fhirserver.audit.syslog import Receiver
+from fhirserver.audit.watch import Watch
 from fhirserver.audit.worker import AuditWorker, Surroundings
+from fhirserver.console.pages import Pages, language_of
+from fhirserver.context import Agent, Interaction, Kind, Permission, Trace
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
@@ -35,6 +48,8 @@ from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
 from fhirserver.http.logs import AccessLog
 from fhirserver.http.metrics import SNAPSHOT_EVERY, Metrics
+from fhirserver.http.oauth import SMART_CONFIGURATION
+from fhirserver.http.oauth_site import mount_oauth
 from fhirserver.http.openapi import openapi_document
 from fhirserver.http.peer import networks
 from fhirserver.http.render import Renderer, instant
@@ -42,6 +57,7 @@ from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
 from fhirserver.http.tracing import traced
 from fhirserver.jobs.leases import lead
+from fhirserver.operations import OPERATIONS, auditalerts
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
@@ -61,8 +77,10 @@ from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.leases import Leases
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.migrate import migrate
+from fhirserver.store.oauth import OAuthStore
 from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
+from fhirserver.store.positions import Positions
 from fhirserver.store.reindex import reindex as rebuild
 from fhirserver.store.relations import Relations
 from fhirserver.store.search import Searcher
@@ -78,6 +96,7 @@ from fhirserver.validation.profiled import Policy
 from fhirserver.validation.profiles import Profiles
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+T = TypeVar("T")
 
 
 def now() -> int:
@@ -133,12 +152,8 @@ class Foundation:
     roles: Roles
     instance: str
     started: str
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self.home.audit.client is not self.client:
-            await self.home.audit.client.close()
-        await self.client.close()
+    oauth: OAuthStore
+    origins: frozenset[str] = frozenset()
 
     def validator(self, profiles: Sequence[dict[str, Any]]) -> Validator:
         """The validator by R4's profiles and these."""
@@ -152,6 +167,13 @@ class Foundation:
             chosen.unknown_modifier_extension,
         )
         return Validator(self.elements, self.value_sets, known, policy)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self.home.audit.client is not self.client:
+            await self.home.audit.client.close()
+        await self.client.close()
+        self.oauth.close()
 
     def services(self, definitions: Definitions, validator: Validator) -> Services:
         """The services over `definitions`."""
@@ -181,13 +203,16 @@ class Foundation:
             self.elements,
             validator,
             store,
+            Ledger(self.home.audit),
             searcher,
             indexer,
+            self.audit.pseudonym,
             self.break_glass,
             self.terminology,
             now,
             build_new_id(),
             self.audit.feed,
+            self.audit.alerts,
         )
 
     def gate(self, definitions: Definitions) -> Gate:
@@ -219,7 +244,7 @@ class Foundation:
                 self.audit.auditor(services.store),
             ),
             Renderer(self.settings.fhir_base, self.elements),
-            Cors(frozenset(self.settings.cors_origins)),
+            Cors(frozenset(self.settings.cors_origins), lambda: self.origins),
             self.metrics,
             self.access_log,
             lambda: statement,
@@ -290,6 +315,7 @@ async def lay(settings: Settings) -> Foundation:
         roles,
         await instance_id(database, settings),
         instant(now()),
+        OAuthStore.of(settings),
     )
 
 
@@ -317,12 +343,24 @@ async def build(settings: Settings) -> Application:
     front.site = build_site(
         ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
     )
+    mount_oauth(
+        front.site,
+        settings,
+        assemble(settings, base.core, base.oauth),
+        Pages(),
+        language_of,
+        lambda: front.fhir.engine,
+        lambda: base.origins,
+        base.audit.security.record,
+    )
+    await _follow_origins(base)
     tasks = [asyncio.create_task(_follow(base, front, own, profiles.stamp))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
     await base.audit.start()
     tasks += [asyncio.create_task(base.audit.run())]
-    tasks += await guardians(settings, base, services.new_id())
+    tasks += await guardians(settings, base)
+    tasks.append(_led(base, "audit-alerts", partial(auditalerts.watch, lambda: front.fhir.engine.services)))
     application = Application(front, services, _nothing)
 
     async def close() -> None:
@@ -340,17 +378,93 @@ async def build(settings: Settings) -> Application:
     return application
 
 
-async def guardians(settings: Settings, base: Foundation, holder: str) -> list[asyncio.Task[None]]:
-    """The leased work on the audit log, begun. `holder`: names this worker."""
-    leases, ledger = Leases(base.home.database, holder), Ledger(base.home.audit)
-    keys = KeyFiles.of(settings)
+async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[None]]:
+    """The leased work on the audit log, begun."""
+    ledger, positions, chosen = Ledger(base.home.audit), Positions(base.home.database), settings.audit
+    keys, alarm = KeyFiles.of(settings), base.audit.alarm
     await ledger.prepare()
     state = settings.data_dir / "audit" / "state.json"
-    sealer = Sealer(ledger, keys, state, base.audit.alarm, now, settings.audit.seal_interval)
-    return [
-        asyncio.create_task(lead(leases, "audit-seal", sealer.run)),
-        asyncio.create_task(lead(leases, "audit-sweep", base.audit.sweeper.run)),
-    ]
+    check = IndexCheck(Indexer(base.core, settings.tenant, settings.fhir_base), settings.tenant)
+    sealer = Sealer(
+        ledger, keys, state, alarm, now, chosen.seal_interval, on_rotation=base.audit.note_rotation
+    )
+    work: dict[str, Callable[[], Awaitable[None]]] = {
+        "audit-seal": sealer.run,
+        "audit-sweep": base.audit.sweeper.run,
+        "audit-verify": Watch(ledger, positions, keys, check, alarm, now).run,
+    }
+    sinks = [to_file(chosen.anchor.file)] if chosen.anchor.file else []
+    if chosen.anchor.email:
+        mail = (chosen.anchor.email, chosen.anchor.smtp, chosen.anchor.sender, chosen.origin)
+        sinks.append(to_mail(*mail))
+    if sinks:
+        work["audit-anchor"] = partial(keep_anchors, ledger, positions, sinks, now, alarm)
+    if chosen.syslog.host:
+        receiver = Receiver(**chosen.syslog.model_dump())
+        work["audit-syslog"] = SyslogFeed(ledger, positions, receiver, alarm).run
+    return [_led(base, name, job) for name, job in work.items()]
+
+
+def _led(base: Foundation, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """`work`, begun wherever this worker holds its lease."""
+    holder = f"{base.audit.recorder.chain.writer.hex()}/{name}"
+    return asyncio.create_task(lead(Leases(base.home.database, holder), name, work))
+
+
+async def audit_report(settings: Settings, given: Mapping[str, str]) -> bytes:
+    """A report on the audit log for the command line. `given`: parameters of $report.
+
+    Raises OutcomeError, CannotStart.
+    """
+    base = await lay(settings)
+    try:
+        await base.audit.start()
+        services = base.services(base.core, base.validator(()))
+        trace = Trace({"k": "operation", "n": "command line"}, services.new_id)
+        permission = Permission(Agent("command line"), "report of the command line", trace=trace)
+        asked = Interaction(Kind.OPERATION, "AuditEvent", query=tuple(given.items()), operation="report")
+        result = await OPERATIONS["report"].handler(asked, permission, services)
+        await base.audit.alerts.note_use("report", list(given.items()))
+        await base.audit.stop()
+        await services.store.close()
+        return result.content.body if result.content is not None else b""
+    finally:
+        await base.close()
+
+
+async def audit_purge(settings: Settings, before: date, approvers: Sequence[str]) -> tuple[Purge, int]:
+    """Purge the audit log: what was planned, and how many events went. Raises PurgeRefused, OutcomeError, CannotStart."""
+    base = await lay(settings)
+    try:
+        ledger, chosen = Ledger(base.home.audit), settings.audit
+        today = datetime.fromtimestamp(now() / 1_000_000, UTC).date()
+        planned = await plan(
+            ledger,
+            before,
+            years=chosen.retention_years,
+            approvers=approvers,
+            today=today,
+            hold=chosen.legal_hold,
+        )
+        await base.audit.start()
+        await base.audit.alerts.note_purge(planned)
+        removed = await _purged(settings, base, planned)
+        await base.audit.stop()
+        return planned, removed
+    finally:
+        await base.close()
+
+
+async def _purged(settings: Settings, base: Foundation, planned: Purge) -> int:
+    """Remove what `planned` says, as the user of `purge_uri` where there is one."""
+    uri = settings.audit.purge_uri
+    if uri is None:
+        return await remove(Ledger(base.home.audit), planned)
+    client = connect(uri.get_secret_value())
+    try:
+        return await remove(Ledger(client[base.home.audit.name]), planned)
+    finally:
+        await client.close()
 
 
 async def audit_database(settings: Settings, client: Client) -> Database | None:
@@ -393,6 +507,7 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters, stamp: obj
         await asyncio.sleep(FOLLOW_SECONDS)
         validator = front.fhir.engine.services.validator
         try:
+            await _follow_origins(base)
             await base.terminology.refresh()
             new = await own_parameters(database, settings.tenant, base.core)
             seen = await profiles_stamp(database, settings.tenant)
@@ -415,7 +530,12 @@ async def conformance(settings: Settings) -> AsyncIterator[tuple[Foundation, Dat
     try:
         yield base, base.client[settings.database]
     finally:
-        await base.client.close()
+        await base.close()
+
+
+async def _follow_origins(base: Foundation) -> None:
+    """Take up the origins of registered apps."""
+    base.origins = await asyncio.to_thread(base.oauth.clients.origins)
 
 
 async def reindex(
@@ -453,14 +573,31 @@ async def _snapshots(metrics: Metrics) -> None:
         await asyncio.sleep(SNAPSHOT_EVERY)
 
 
-async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
-    """A new access token, for `fhirserver token`. Raises ValueError naming a scope that cannot be given."""
+async def with_oauth(settings: Settings, work: Callable[[Parts, Visit], T]) -> T:
+    """What `work` makes of the authorization server's parts, for the command line: in a thread, audited at the end.
+
+    Raises CannotStart and what `work` raises.
+    """
     base = await lay(settings)
+    visit = Visit("command line")
     try:
-        tokens = Tokens(base.client[settings.database], settings.tenant)
-        return await mint(tokens, scope=scope, ttl=ttl, vocabulary=DefinedVocabulary(base.core))
+        return await asyncio.to_thread(work, assemble(settings, base.core, base.oauth), visit)
     finally:
+        if visit.events:
+            await base.audit.start()
+            for event in visit.events:
+                await base.audit.security.record(event)
+            await base.audit.stop()
         await base.close()
+
+
+async def mint_token(
+    settings: Settings, *, scope: str, ttl: int, user: str | None = None, patient: str | None = None
+) -> str:
+    """A new access token, for `fhirserver token`. Raises CannotMint."""
+    return await with_oauth(
+        settings, lambda parts, visit: mint(parts, visit, scope=scope, ttl=ttl, user=user, patient=patient)
+    )
 
 
 class Front:
@@ -468,12 +605,14 @@ class Front:
 
     def __init__(self, fhir: FhirApp) -> None:
         self.fhir = fhir
-        self.site: Asgi = fhir
+        self.site: Any = fhir
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         path: str = scope.get("path", "")
-        if path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
+        if path == SMART_CONFIGURATION:
+            await self.site(scope, receive, send)
+        elif path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
             await self.fhir(scope, receive, send)
         else:
             await self.site(scope, receive, send)

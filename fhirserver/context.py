@@ -241,13 +241,23 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """An answer that is no resource, such as a text or a table. `media`: with its charset. `name`: to save it under."""
+
+    media: str
+    body: bytes
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What an interaction came to; exactly one of version, page, resource, error (or none: empty body)."""
+    """What an interaction came to; exactly one of version, page, resource, content, error (or none: empty body)."""
 
     status: int
     version: Version | None = None
     page: Page | None = None
     resource: JsonObject | None = None
+    content: Content | None = None
     error: OutcomeError | None = None
     issues: tuple[Issue, ...] = ()
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)

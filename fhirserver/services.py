@@ -10,6 +10,7 @@ from fhirserver.search.query import parse_query
 
 if TYPE_CHECKING:
     from fhirserver.access.breakglass import BreakGlass
+    from fhirserver.audit.alertbook import AlertBook
     from fhirserver.audit.feed import Feed
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fhirserver.search.query import SearchQuery
     from fhirserver.settings import Settings
     from fhirserver.store import Store
+    from fhirserver.store.ledger import Ledger
     from fhirserver.store.search import FoundPage, Searcher
     from fhirserver.terminology import Terminology
     from fhirserver.validation import Validator
@@ -29,7 +31,7 @@ class Services:
 
     `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered. Inside a
     transaction `store` is bound to it, and searches made through here see its writes. `feed`: takes AuditEvents of other
-    systems.
+    systems. `pseudonym`: what recorded queries hold for a value of a search parameter that identifies people.
     """
 
     settings: Settings
@@ -37,13 +39,16 @@ class Services:
     elements: Elements
     validator: Validator
     store: Store
+    ledger: Ledger
     searcher: Searcher
     indexer: Indexer
+    pseudonym: Callable[[str, str], str]
     break_glass: BreakGlass
     terminology: Terminology
     clock: Callable[[], int]
     new_id: Callable[[], str]
     feed: Feed
+    alerts: AlertBook
 
     def within(self, store: Store) -> Services:
         """The same services on a store that is bound to a transaction."""

@@ -31,6 +31,11 @@ STALLED_SECONDS = 300
 _log = logging.getLogger(__name__)
 
 OnSeal = Callable[[Seal], Awaitable[None]]
+OnRotation = Callable[[str, int], Awaitable[None]]
+
+
+async def _ignore(vkey: str, size: int) -> None:
+    """Tell nobody of a rotation."""
 
 
 class SealingStopped(Exception):
@@ -68,6 +73,7 @@ class Sealer:
     """Seals one ledger. `state`: path of the local state file. `on_seal`: told of each published checkpoint.
 
     `alarm`: told of what a person must look at. `clock`: microseconds since 1970 UTC. `interval`: seconds.
+    `on_rotation`: told of a new key, as vkey, and of the size of the checkpoint that both keys have signed.
     """
 
     ledger: Ledger
@@ -77,6 +83,7 @@ class Sealer:
     clock: Callable[[], int]
     interval: float = 10.0
     on_seal: Sequence[OnSeal] = ()
+    on_rotation: OnRotation = _ignore
     _tree: merkle.Tree | None = None
     _last: Seal | None = None
     _state: State | None = None
@@ -213,8 +220,7 @@ class Sealer:
         await asyncio.to_thread(state.write)
         if done and len(self.keys.signers()) > 1:
             self.keys.end_rotation(seal.size)
-            vkey = self.keys.signers()[0].verifier.vkey()
-            await self.alarm(Alarm("key-rotated", f"the ledger is signed by {vkey} from size {seal.size} on"))
+            await self.on_rotation(self.keys.signers()[0].verifier.vkey(), seal.size)
         return done
 
     # --- the state to begin from

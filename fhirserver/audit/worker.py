@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from fhirserver.audit.agents import Site
 from fhirserver.audit.alarms import Alarm
+from fhirserver.audit.alertbook import AlertBook
 from fhirserver.audit.chain import Chain
 from fhirserver.audit.event import WORDS, EventBuilder
 from fhirserver.audit.feed import Feed
@@ -29,7 +30,7 @@ from fhirserver.audit.spool import Spool
 from fhirserver.audit.station import Auditor
 from fhirserver.audit.sweep import ALIVE_SECONDS, Sweeper, about_process, lease_name
 from fhirserver.audit.system import SystemEvents
-from fhirserver.context import Version
+from fhirserver.context import AuthEvent, Version
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.jsontext import parse_json
@@ -93,6 +94,8 @@ class AuditWorker:
             on_batch=on.on_batch,
         )
         queries = QueryRecorder(pseudonym_key(on.key), chosen.query_values == "raw")
+        self.pseudonym = queries.token
+        self.alerts = AlertBook(builder, self.recorder, self.log, on.clock)
         self.events = RestEvents(builder, queries, self._patients)
         self.security = SecurityEvents(builder, self.recorder, queries, on.clock)
         self.feed = Feed(site, self.recorder, self._indexer, on.new_id, on.clock)
@@ -148,6 +151,12 @@ class AuditWorker:
             await self.recorder.commit(
                 [self.system.stopped(writer) for writer in (*chain.ended, chain.writer)]
             )
+
+    async def note_rotation(self, vkey: str, size: int) -> None:
+        """Record that the ledger is signed by the key `vkey` from checkpoint `size` on."""
+        detail = (("changed", vkey.split("+")[1]), ("vkey", vkey), ("size", str(size)))
+        with suppress(OutcomeError):
+            await self.security.record(AuthEvent("key-rotated", detail=detail))
 
     async def alarm(self, alarm: Alarm) -> None:
         """Log an alarm and record it as an event, as far as that is possible now."""

@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fhirserver.cli.arguments_audit import audit
+from fhirserver.cli.arguments_oauth import add_oauth_commands
+
 _DESCRIPTION = """\
 A FHIR R4 server on MongoDB.
 
@@ -41,6 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
     _terminology(commands)
     _doctor(commands)
     _token(commands)
+    text = "The audit log: check it, export it, report on it. `fhirserver audit ACTION --help` says more."
+    audit(
+        _add,
+        _add(commands, "audit", "check and use the audit log", "fhirserver audit verify", text),
+        _database,
+    )
+    add_oauth_commands(commands, _add, _database)
     _add(
         commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json"
     )
@@ -272,4 +282,6 @@ def _token(commands: _Commands) -> None:
     parser.add_argument(
         "--ttl", type=_count, default=3600, metavar="SECONDS", help="valid for (default 3600)"
     )
+    parser.add_argument("--user", metavar="NAME", help="the user whose user/ or patient/ scopes they are")
+    parser.add_argument("--patient", metavar="ID", help="the patient that patient/ scopes are about")
     _database(parser)

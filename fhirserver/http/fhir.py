@@ -22,6 +22,7 @@ from fhirserver.http.cors import Cors
 from fhirserver.http.render import Headers, Renderer, compressed
 from fhirserver.http.request import Answering, RequestReader, answering, header_map, request_id_of
 from fhirserver.http.tracing import SEEN, Seen
+from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import Internal, OutcomeError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class FhirApp:
         try:
             query = scope["query_string"].decode("latin-1")
             any_format = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_BINARY)
+            any_format = any_format or scope["path"].rpartition("/$")[2] in _NATIVE
             how = answering(headers, query, scope["method"], request_id, any_format=any_format)
             agent = ANONYMOUS if scope["path"] in _PUBLIC else await self.engine.gate.agent(headers)
             exchange = await self.reader.exchange(scope, receive, headers, request, agent)
@@ -148,6 +150,7 @@ def _seen(exchange: Exchange | None) -> Seen:
 
 
 _BINARY = "/fhir/Binary/"
+_NATIVE = frozenset(operation.name for operation in OPERATIONS.values() if operation.native)
 _PUBLIC = ("/fhir/metadata", "/fhir/metadata/")
 _TEMPLATES = {route.kind.value: route.path for route in reversed(ROUTES)} | {
     "transaction": "/",

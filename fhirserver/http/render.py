@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fhirserver.context import Exchange, Kind, Page, Result, Version
+from fhirserver.context import Content, Exchange, Kind, Page, Result, Version
 from fhirserver.http.negotiation import Format
 from fhirserver.outcome import Issue, IssueCode, NotAllowed, operation_outcome
 from fhirserver.r4.jsontext import dump_json, parse_json
@@ -40,6 +41,8 @@ class Renderer:
             return self.raw(200, self._bundle_response(exchange, results, how), how)
         result, kind = results[0], exchange.interactions[0].kind
         headers = self._headers(result, kind)
+        if result.content is not None:
+            return result.status, headers + _headers_of(result.content), result.content.body
         raw = self._single(result, how, kind in _WRITES)
         if raw is None:
             return result.status, headers, b""
@@ -65,6 +68,9 @@ class Renderer:
             return dump_json(operation_outcome((_stored(result),)))
         if result.resource is not None:
             return dump_json(result.resource)
+        if result.content is not None:  # inside a Bundle
+            data = base64.b64encode(result.content.body).decode("ascii")
+            return dump_json({"resourceType": "Binary", "contentType": result.content.media, "data": data})
         if result.page is not None:
             return self.page(result.page)
         return result.version.raw if result.version is not None else None
@@ -168,6 +174,13 @@ class Renderer:
                 parts.append(b'"resource":%b' % raw)
         parts.append(b'"response":%b' % dump_json(response))
         return b"{%b}" % b",".join(parts)
+
+
+def _headers_of(content: Content) -> Headers:
+    headers: Headers = [(b"content-type", content.media.encode())]
+    if content.name is not None:
+        headers.append((b"content-disposition", f'attachment; filename="{content.name}"'.encode()))
+    return headers
 
 
 def _stored(result: Result) -> Issue:

@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fhirserver.operations import (
+    auditreports,
     break_glass,
     everything,
     expand,
+    ledger,
     lookup,
     meta,
     subsumes,
@@ -33,6 +35,7 @@ class Operation:
 
     `definition`: canonical, where "{type}" stands for the resource type.
     `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
+    `native`: it may answer in a format of its own, which Accept and _format may then name.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
     and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     """
@@ -47,6 +50,7 @@ class Operation:
     affects_state: bool = False
     needs: tuple[str, ...] | None = None
     judges_body: bool = False
+    native: bool = False
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -62,6 +66,10 @@ class Operation:
     def defined(self, type: str | None) -> str:
         """The canonical of its definition for a resource type."""
         return self.definition.replace("{type}", type or "Resource")
+
+
+def _own(name: str) -> str:
+    return f"{CANONICAL}/OperationDefinition/{name}"
 
 
 def _core(name: str) -> str:
@@ -130,6 +138,66 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 "What is wrong with a resource, by its type and by profiles, and what could be better",
                 judges_body=True,
                 needs=("c", "u"),
+            ),
+            Operation(
+                "proof",
+                _own("AuditEvent-proof"),
+                ("instance",),
+                ("GET",),
+                ledger.handle_proof,
+                "Proof that the event is in the sealed log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "checkpoint",
+                _own("AuditEvent-checkpoint"),
+                ("type",),
+                ("GET",),
+                ledger.handle_checkpoint,
+                "The newest signed checkpoint of the audit log, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "consistency",
+                _own("AuditEvent-consistency"),
+                ("type",),
+                ("GET",),
+                ledger.handle_consistency,
+                "Proof that the log of one checkpoint begins with that of another, as text",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "report",
+                _own("AuditEvent-report"),
+                ("type",),
+                ("GET",),
+                auditreports.handle_report,
+                "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
+                types=("AuditEvent",),
+                native=True,
+            ),
+            Operation(
+                "access-report",
+                _own("Patient-access-report"),
+                ("instance",),
+                ("GET",),
+                auditreports.handle_access_report,
+                "Who has seen the data of this patient",
+                types=("Patient",),
+                native=True,
+            ),
+            Operation(
+                "incident-report",
+                _own("AuditEvent-incident-report"),
+                ("type",),
+                ("POST",),
+                auditreports.handle_incident_report,
+                "Affected persons, deadlines and drafts for an incident",
+                types=("AuditEvent",),
+                native=True,
             ),
             Operation(
                 "expand",

@@ -14,20 +14,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import Document, translated
 from fhirserver.store.lanes import Database
 
+Collection = AsyncCollection[Document]
+
 EVENTS = "audit_events"
 CHECKPOINTS = "audit_checkpoints"
 TILES = "audit_tiles"
 WRITERS = "audit_writers"
+VERIFICATIONS = "audit_verifications"
 
 RUN_MOST = 5000  # events in one run
 TILE = 256  # hashes in one tile
 _CLAUSES = 500
+_SEARCHED = ("date", "patient", "agent", "entity", "type", "subtype", "action", "outcome")
 _FIELDS = {"w": 1, "s": 1, "p": 1, "h": 1, "mac": 1, "raw": 1, "ts": 1}
+_WHOLE = _FIELDS | {"t": 1, "v": 1, "del": 1} | {f"ix.{name}": 1 for name in _SEARCHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,10 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event as the ledger sees it. `key`: `_id`. `ts`: microseconds. `row`: the whole document where asked for."""
+    """An event as the ledger sees it. `key`: `_id`. `ts`: microseconds.
+
+    `row`: the document with the search fields that reports rest on, where asked for.
+    """
 
     key: str
     w: bytes
@@ -85,18 +94,14 @@ class Ledger:
         self._checkpoints = database[CHECKPOINTS]
         self._tiles = database[TILES]
         self._writers = database[WRITERS]
+        self._verifications = database[VERIFICATIONS]
 
     async def prepare(self) -> None:
         """Make the unique indexes where they are missing. Raises Unavailable."""
-        with translated():
-            have = await self._events.index_information()
-            if not any(list(index["key"]) == [("w", 1), ("s", 1)] for index in have.values()):
-                await self._events.create_index(
-                    [("w", ASCENDING), ("s", ASCENDING)], name="ledger", unique=True
-                )
-            await self._checkpoints.create_index("prev", name="prev", unique=True)
-            await self._checkpoints.create_index([("runs.w", ASCENDING), ("_id", DESCENDING)], name="writer")
-            await self._checkpoints.create_index([("runs.w", ASCENDING), ("runs.s0", ASCENDING)], name="run")
+        await _index(self._events, [("w", ASCENDING), ("s", ASCENDING)], unique=True)
+        await _index(self._checkpoints, [("prev", ASCENDING)], unique=True)
+        await _index(self._checkpoints, [("runs.w", ASCENDING), ("_id", DESCENDING)])
+        await _index(self._checkpoints, [("runs.w", ASCENDING), ("runs.s0", ASCENDING)])
 
     # --- writers
 
@@ -177,7 +182,7 @@ class Ledger:
 
     async def _find(self, filter: dict[str, Any], limit: int, whole: bool) -> list[Recorded]:
         with translated():
-            cursor = self._events.find(filter, None if whole else _FIELDS).sort("s", ASCENDING)
+            cursor = self._events.find(filter, _WHOLE if whole else _FIELDS).sort("s", ASCENDING)
             rows = await cursor.limit(limit).batch_size(2000).to_list()
         return [_recorded(row, whole=whole) for row in rows]
 
@@ -256,12 +261,24 @@ class Ledger:
         for first in range(0, len(pieces), _CLAUSES):
             with translated():
                 rows = await self._events.find(
-                    {"$or": pieces[first : first + _CLAUSES]}, None if whole else _FIELDS
+                    {"$or": pieces[first : first + _CLAUSES]}, _WHOLE if whole else _FIELDS
                 ).to_list()
             found |= {(row["w"], row["s"]): _recorded(row, whole=whole) for row in rows}
         if len(wanted) != end - start:
             raise KeyError((start, end))
         return [found[place] for place in wanted]
+
+    # --- verifications
+
+    async def keep_verification(self, result: Mapping[str, Any]) -> None:
+        """Remember what a verification came to."""
+        with translated():
+            await self._verifications.insert_one(dict(result))
+
+    async def last_verification(self) -> dict[str, Any] | None:
+        """What the last verification came to, None before the first."""
+        with translated():
+            return await self._verifications.find_one({}, {"_id": 0}, sort=[("_id", DESCENDING)])
 
     # --- tiles
 
@@ -281,6 +298,14 @@ class Ledger:
             except DuplicateKeyError:
                 return (await self.tiles(level, [n])).get(n) == tile
         return True
+
+
+async def _index(collection: Collection, keys: list[tuple[str, int]], *, unique: bool = False) -> None:
+    """Make an index where there is none on these keys: a user that may only insert finds them made."""
+    with translated():
+        have = await collection.index_information()
+        if not any(list(index["key"]) == keys for index in have.values()):
+            await collection.create_index(keys, unique=unique)
 
 
 def seal_of(row: Mapping[str, Any]) -> Seal:

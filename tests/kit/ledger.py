@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fhirserver.audit.alarms import Alarm
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.ledger import START, canonical, entry, leaf, mac
+from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.seal import Sealer
+from fhirserver.r4.definitions import Definitions
+from fhirserver.search.index import Indexer
 from fhirserver.store.documents import instant
 from fhirserver.store.lanes import Database
 from fhirserver.store.ledger import EVENTS, Ledger
@@ -43,6 +47,12 @@ def an_event(number: int, *, patient: str = "1", at: int = NOW, **more: Any) -> 
     } | more
 
 
+@cache
+def indexer() -> Indexer:
+    """The indexer of AuditEvents, as the server has it."""
+    return Indexer(Definitions.load().with_parameters(PARAMETERS), "default", "http://127.0.0.1:8000/fhir")
+
+
 @dataclass
 class Writer:
     """One worker's chain. `w`: its 16 bytes."""
@@ -58,7 +68,7 @@ class Writer:
         h = leaf(entry(self.w, self.s, self.p, raw))
         document = {
             "_id": f"default/AuditEvent/{event['id']}", "t": "default", "v": 1, "ts": ts, "m": "POST", "raw": raw,
-            "ix": {}, "w": self.w, "s": self.s, "p": self.p, "h": h, "mac": mac(self.key, h),
+            "ix": indexer().index("AuditEvent", event).ix, "w": self.w, "s": self.s, "p": self.p, "h": h, "mac": mac(self.key, h),
         }  # fmt: skip
         self.s, self.p = self.s + 1, h
         return document

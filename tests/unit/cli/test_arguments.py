@@ -10,7 +10,18 @@ from fhirserver.cli.arguments import build_parser
 from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
 from fhirserver.settings import Settings
 
-COMMANDS = ("serve", "load", "export", "reindex", "terminology", "doctor", "token", "openapi", "version")
+COMMANDS = (
+    "serve",
+    "load",
+    "export",
+    "reindex",
+    "terminology",
+    "doctor",
+    "token",
+    "audit",
+    "openapi",
+    "version",
+)
 
 
 @pytest.fixture(autouse=True)

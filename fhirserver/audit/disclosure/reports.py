@@ -1,0 +1,242 @@
+"""The compliance officer's reports, each a function from facts to a table. Pure.
+
+Names are those of now: the log itself holds references and codes only. Source: docs/how-to/audit-reports.md; LGPD
+art. 18, 19 (access report); 45 CFR 164.528 (accounting of disclosures).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from fhirserver.audit.disclosure.calendar import OpeningHours
+from fhirserver.audit.disclosure.facts import BREAK_GLASS_START, Fact
+from fhirserver.audit.disclosure.tables import Cell, Table
+
+REVIEW_HOURS = 72
+_EXEMPT = frozenset({"TREAT", "HPAYMT", "HOPERAT", "ETREAT", "BTG"})
+_WRITES = frozenset({"create", "update", "patch", "delete"})
+_USED_LOG = "110101"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a report needs beside the facts. `names`: of references and ids. `protected`: references of patients.
+
+    `threshold`: patients of one user within an hour that are many. `token`: what stands for a searched value.
+    """
+
+    now: datetime
+    names: Mapping[str, str] = field(default_factory=dict)
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("America/Sao_Paulo"))
+    opening: OpeningHours = field(default_factory=lambda: OpeningHours({}))
+    protected: frozenset[str] = frozenset()
+    threshold: int = 50
+    token: str = ""
+
+    def name(self, reference: str) -> str:
+        """The name behind a reference or id, itself where none is known."""
+        return self.names.get(reference, reference)
+
+
+Report = Callable[[Sequence[Fact], Known], Table]
+Column = Callable[[Fact, Known], Cell]
+
+_COLUMNS: Mapping[str, Column] = {
+    "when": lambda fact, known: fact.at,
+    "who": lambda fact, known: known.name(fact.user) if fact.user else "",
+    "role": lambda fact, known: "self" if fact.user and fact.user == fact.patient else fact.role,
+    "organization": lambda fact, known: known.name(fact.organization),
+    "app": lambda fact, known: known.name(fact.client),
+    "patient": lambda fact, known: known.name(fact.patient),
+    "action": lambda fact, known: fact.action,
+    "data": lambda fact, known: tuple(type for type in fact.types if type != "OperationOutcome"),
+    "purpose": lambda fact, known: fact.purposes,
+    "outcome": lambda fact, known: fact.outcome,
+    "reason": lambda fact, known: fact.denied or fact.reason,
+    "emergency": lambda fact, known: fact.broke_glass,
+    "shared": lambda fact, known: known.name(fact.recipient),
+    "address": lambda fact, known: fact.address,
+    "grant": lambda fact, known: fact.grant,
+    "request": lambda fact, known: fact.request,
+    "event": lambda fact, known: fact.id,
+}
+_OF_PATIENT = (
+    "when", "who", "role", "organization", "app", "action", "data", "purpose", "outcome", "emergency", "shared",
+)  # fmt: skip
+_FOR_AUDITOR = (
+    "when", "who", "role", "app", "patient", "action", "data", "purpose", "outcome", "reason", "emergency", "address",
+    "event",
+)  # fmt: skip
+
+
+def listed(kind: str, facts: Iterable[Fact], columns: Sequence[str], known: Known) -> Table:
+    """A table with a row for each fact."""
+    rows = tuple(tuple(_COLUMNS[name](fact, known) for name in columns) for fact in facts)
+    return Table(kind, tuple(columns), rows)
+
+
+def of_patient(facts: Sequence[Fact], known: Known) -> Table:
+    """Who has seen my data: complete, but without addresses and other people."""
+    return listed("access-report", facts, _OF_PATIENT, known)
+
+
+def _access(facts: Sequence[Fact], known: Known) -> Table:
+    return listed("access", facts, _FOR_AUDITOR, known)
+
+
+def _denied(facts: Sequence[Fact], known: Known) -> Table:
+    return listed("denied", (fact for fact in facts if fact.denied), _FOR_AUDITOR, known)
+
+
+def _after_hours(facts: Sequence[Fact], known: Known) -> Table:
+    late = (fact for fact in facts if fact.user and not known.opening.is_open(fact.at.astimezone(known.zone)))
+    return listed("after-hours", late, _FOR_AUDITOR, known)
+
+
+def _protected(facts: Sequence[Fact], known: Known) -> Table:
+    return listed("vip", (fact for fact in facts if fact.patient in known.protected), _FOR_AUDITOR, known)
+
+
+def _searched_for(facts: Sequence[Fact], known: Known) -> Table:
+    found = (fact for fact in facts if known.token and known.token in _query_of(fact))
+    return listed("searched-for", found, _FOR_AUDITOR, known)
+
+
+def _query_of(fact: Fact) -> str:
+    try:
+        return base64.b64decode(fact.query).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _disclosures(facts: Sequence[Fact], known: Known) -> Table:
+    rows = tuple(
+        (
+            fact.at, known.name(fact.recipient), fact.address, known.name(fact.patient), fact.types, fact.purposes,
+            bool(fact.purposes) and set(fact.purposes) <= _EXEMPT, fact.id,
+        )
+        for fact in facts
+        if fact.disclosed
+    )  # fmt: skip
+    columns = ("when", "shared", "address", "patient", "data", "purpose", "exempt", "event")
+    return Table("disclosures", columns, rows)
+
+
+def _by_actor(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
+    groups: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if fact.actor:
+            groups[fact.actor].append(fact)
+    return dict(sorted(groups.items()))
+
+
+def _patients(facts: Iterable[Fact]) -> int:
+    return len({fact.patient for fact in facts if fact.patient})
+
+
+def _user_activity(facts: Sequence[Fact], known: Known) -> Table:
+    rows = tuple(
+        (
+            known.name(actor), len(mine), _patients(mine), sum(fact.action not in _WRITES for fact in mine),
+            sum(fact.action in _WRITES for fact in mine), sum(bool(fact.denied) for fact in mine),
+            mine[0].at, mine[-1].at,
+        )
+        for actor, mine in _by_actor(facts).items()
+    )  # fmt: skip
+    columns = ("who", "events", "patients", "reads", "writes", "denials", "first", "last")
+    return Table("user-activity", columns, rows)
+
+
+def _mass_access(facts: Sequence[Fact], known: Known) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for actor, mine in _by_actor(facts).items():
+        hours: dict[datetime, list[Fact]] = defaultdict(list)
+        for fact in mine:
+            hours[fact.at.astimezone(known.zone).replace(minute=0, second=0, microsecond=0)].append(fact)
+        rows += [
+            (hour, known.name(actor), _patients(those), len(those))
+            for hour, those in hours.items()
+            if _patients(those) >= known.threshold
+        ]
+    rows.sort(key=lambda row: (str(row[0]), str(row[1])))
+    return Table("mass-access", ("hour", "who", "patients", "events"), tuple(rows))
+
+
+def _export_volume(facts: Sequence[Fact], known: Known) -> Table:
+    days: dict[tuple[str, str], list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if fact.disclosed or fact.type == "110106":
+            day = fact.at.astimezone(known.zone).date().isoformat()
+            days[day, fact.recipient or fact.actor].append(fact)
+    rows = tuple(
+        (day, known.name(actor), len(those), _patients(those)) for (day, actor), those in sorted(days.items())
+    )
+    return Table("export-volume", ("day", "shared", "events", "patients"), rows)
+
+
+def _break_glass(facts: Sequence[Fact], known: Known) -> Table:
+    used: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if fact.grant:
+            used[fact.grant].append(fact)
+    rows = tuple(
+        (
+            fact.at, known.name(fact.user), known.name(fact.patient), fact.reason, fact.grant,
+            sum(one.type == "rest" for one in used[fact.grant]), _review(fact, used[fact.grant], known.now), fact.id,
+        )
+        for fact in facts
+        if fact.action == BREAK_GLASS_START
+    )  # fmt: skip
+    return Table(
+        "break-glass", ("when", "who", "patient", "reason", "grant", "events", "review", "event"), rows
+    )
+
+
+def _review(start: Fact, under: Sequence[Fact], now: datetime) -> str:
+    """A grant counts as reviewed when somebody else has recorded that."""
+    if any(fact.type == _USED_LOG and fact.user and fact.user != start.user for fact in under):
+        return "reviewed"
+    return "overdue" if now - start.at > timedelta(hours=REVIEW_HOURS) else "pending"
+
+
+def dormant(before: Sequence[Fact], facts: Sequence[Fact], known: Known) -> Table:
+    """Users who were active `before` the period and not in it."""
+    active = {fact.user for fact in facts}
+    last: dict[str, datetime] = {}
+    for fact in before:
+        if fact.user and fact.user not in active:
+            last[fact.user] = max(fact.at, last.get(fact.user, fact.at))
+    rows = tuple((known.name(user), at) for user, at in sorted(last.items(), key=lambda item: item[1]))
+    return Table("dormant", ("who", "last"), rows)
+
+
+REPORTS: Mapping[str, Report] = {
+    "access": _access,
+    "disclosures": _disclosures,
+    "user-activity": _user_activity,
+    "denied": _denied,
+    "after-hours": _after_hours,
+    "vip": _protected,
+    "break-glass": _break_glass,
+    "export-volume": _export_volume,
+    "mass-access": _mass_access,
+    "searched-for": _searched_for,
+}
+KINDS = (*REPORTS, "dormant", "integrity")
+
+
+def references(facts: Iterable[Fact]) -> frozenset[str]:
+    """The references in `facts` that a report may show a name for."""
+    found = {
+        reference
+        for fact in facts
+        for reference in (fact.user, fact.patient, fact.organization, fact.recipient)
+        if "/" in reference
+    }
+    return frozenset(found)

@@ -1,0 +1,262 @@
+"""AuditEvent/$report, Patient/{id}/$access-report, AuditEvent/$incident-report.
+
+Formats by `_format`: json (default), csv, ndjson, html. Source: docs/how-to/audit-reports.md; LGPD art. 18, 19, 48.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from fhirserver.audit.disclosure import reports
+from fhirserver.audit.disclosure.calendar import OpeningHours
+from fhirserver.audit.disclosure.facts import Fact
+from fhirserver.audit.disclosure.incidents import Incident, incident_report
+from fhirserver.audit.disclosure.reports import KINDS, REPORTS, Known
+from fhirserver.audit.disclosure.tables import FORMATS, Frame, Table, policy, write
+from fhirserver.audit.disclosure.words import LANGUAGES
+from fhirserver.context import Content, Interaction, Permission, Result
+from fhirserver.operations.auditdata import (
+    facts_between,
+    moment,
+    names_of,
+    on_behalf,
+    protected_patients,
+    same_patient,
+    subjects_of,
+)
+from fhirserver.operations.integrity import integrity
+from fhirserver.outcome import BadRequest, Forbidden, UnknownParameter
+from fhirserver.paging import parse_moment
+
+if TYPE_CHECKING:
+    from fhirserver.services import Services
+
+DEFAULT_DAYS = 30
+DORMANT_DAYS = 365
+_REPORT = ("kind", "start", "end", "patient", "agent", "value", "_format", "language")
+_OWN = ("from", "to", "_format", "language")
+_INCIDENT = (
+    "known", "start", "end", "agent", "client", "address", "patient", "description", "measures",
+    "_format", "language",
+)  # fmt: skip
+_DAY = 86_400_000_000
+_NAMES = {
+    "application/json": "json",
+    "text/csv": "csv",
+    "application/x-ndjson": "ndjson",
+    "text/html": "html",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked. `start`, `end`: microseconds, half open."""
+
+    start: int
+    end: int
+    given: Mapping[str, str]
+    format: str
+    language: str
+
+    def frame(self, services: Services) -> Frame:
+        """The frame of the answer."""
+        zone = services.settings.audit.timezone
+        return Frame(moment(self.start), moment(self.end), moment(services.clock()), zone, self.language)
+
+
+async def handle_report(interaction: Interaction, permission: Permission, services: Services) -> Result:
+    """One of the reports of audit/reports.py, for who may see the whole log."""
+    question = _question(dict(_pairs(interaction, _REPORT)), services, ("start", "end"))
+    kind = question.given.get("kind", "")
+    if kind not in KINDS:
+        raise BadRequest(f"kind is one of {', '.join(KINDS)}.", code="parameter-value")
+    require_auditor(permission)
+    table = await report(kind, question, permission, services)
+    return _answer([table], question, services)
+
+
+async def handle_access_report(
+    interaction: Interaction, permission: Permission, services: Services
+) -> Result:
+    """Who has seen the data of this patient: for the patient and who acts for them."""
+    question = _question(dict(_pairs(interaction, _OWN)), services, ("from", "to"), since=0)
+    id = interaction.id or ""
+    if permission.agent.scopes is not None and id not in permission.agent.acts_for:
+        raise Forbidden(
+            "This is for the patient and who acts for them; auditors use AuditEvent/$report?kind=access.",
+            code="access-report-forbidden",
+        )
+    reading = on_behalf(permission, "access report of the patient")
+    facts = await _of_patient(services, id, question, reading)
+    shown = (
+        {fact.user for fact in facts}
+        | {fact.organization for fact in facts}
+        | {fact.recipient for fact in facts}
+    )
+    others = {reference for reference in shown if not reference.startswith(("Patient/", "RelatedPerson/"))}
+    names = await names_of(services, [*others, f"Patient/{id}"], reading)
+    return _answer([reports.of_patient(facts, _known(services, names))], question, services)
+
+
+async def handle_incident_report(
+    interaction: Interaction, permission: Permission, services: Services
+) -> Result:
+    """Affected subjects, deadlines, drafts and timeline of an incident, for auditors."""
+    given = dict(_pairs(interaction, _INCIDENT))
+    question = _question(given, services, ("start", "end"))
+    require_auditor(permission)
+    reading = on_behalf(permission, "incident report")
+    facts = [
+        fact
+        for fact in await facts_between(services, question.start, question.end, reading)
+        if _is_of(fact, given)
+    ]
+    chosen = services.settings.audit
+    zone = ZoneInfo(chosen.timezone)
+    known_at = moment(parse_moment("known", given["known"])[0] if "known" in given else services.clock())
+    incident = Incident(
+        known_at.astimezone(zone), given.get("description", ""), given.get("measures", ""), chosen.holidays
+    )
+    patients = [fact.patient for fact in facts if fact.patient]
+    subjects = await subjects_of(services, patients, reading, moment(question.start).astimezone(zone).date())
+    known = _known(services, await names_of(services, reports.references(facts), reading))
+    return _answer(incident_report(facts, incident, subjects, known, question.language), question, services)
+
+
+async def report(kind: str, question: Question, permission: Permission, services: Services) -> Table:
+    """The table of a report. The permission must be an auditor's."""
+    if kind == "integrity":
+        return await integrity(services)
+    reading = on_behalf(permission, f"audit report {kind}")
+    given, more = question.given, []
+    if "agent" in given and "/" in given["agent"]:
+        more.append(("agent", given["agent"]))
+    if kind == "denied":
+        more.append(("denied", "true"))
+    if "patient" in given:
+        facts = await _of_patient(
+            services, given["patient"].removeprefix("Patient/"), question, reading, more
+        )
+    else:
+        facts = await facts_between(services, question.start, question.end, reading, more)
+    if "agent" in given:
+        facts = [fact for fact in facts if given["agent"] in (fact.user, fact.client)]
+    known = _known(services, await names_of(services, reports.references(facts), reading))
+    if kind == "dormant":
+        before = await facts_between(services, question.start - DORMANT_DAYS * _DAY, question.start, reading)
+        names = await names_of(services, reports.references(before), reading)
+        return reports.dormant(before, facts, replace(known, names=names))
+    if kind == "vip":
+        known = replace(known, protected=await protected_patients(services, reading))
+    if kind == "searched-for":
+        known = replace(known, token=_token(services, given.get("value", "")))
+    return REPORTS[kind](facts, known)
+
+
+def require_auditor(permission: Permission) -> None:
+    """Raises Forbidden for who may not see the whole log."""
+    if not _is_auditor(permission):
+        raise Forbidden("Reports on the audit log are for auditors.", code="report-forbidden")
+
+
+def _is_auditor(permission: Permission) -> bool:
+    return "AuditEvent" not in permission.denied and permission.restriction("AuditEvent") is None
+
+
+async def _of_patient(
+    services: Services,
+    id: str,
+    question: Question,
+    permission: Permission,
+    more: Sequence[tuple[str, str]] = (),
+) -> list[Fact]:
+    patients = await same_patient(services, id, permission)
+    pairs = [("patient", ",".join(sorted(patients))), *more]
+    facts = await facts_between(services, question.start, question.end, permission, pairs)
+    return [fact for fact in facts if fact.patient in patients]
+
+
+def _known(services: Services, names: Mapping[str, str]) -> Known:
+    chosen = services.settings.audit
+    return Known(
+        moment(services.clock()),
+        names,
+        ZoneInfo(chosen.timezone),
+        OpeningHours.parse(chosen.opening_hours, chosen.holidays),
+        threshold=chosen.alerts.patients_per_hour,
+    )
+
+
+def _token(services: Services, value: str) -> str:
+    code, mark, text = value.partition("=")
+    if not mark or not code or not text:
+        raise BadRequest(
+            "searched-for takes value=<parameter>=<value>, such as value=identifier=123.",
+            code="parameter-value",
+        )
+    return services.pseudonym(code, text)
+
+
+def _is_of(fact: Fact, given: Mapping[str, str]) -> bool:
+    return (
+        given.get("agent", fact.user) == fact.user
+        and given.get("client", fact.client) == fact.client
+        and given.get("address", fact.address) == fact.address
+        and given.get("patient", fact.patient).removeprefix("Patient/")
+        == fact.patient.removeprefix("Patient/")
+    )
+
+
+def _pairs(interaction: Interaction, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The parameters of the URL and of a Parameters body; each once. Raises UnknownParameter, BadRequest."""
+    pairs = [pair for pair in interaction.query if pair[0] != "_pretty"]
+    body: Any = interaction.body
+    if body is not None:
+        if not isinstance(body, dict) or body.get("resourceType") != "Parameters":
+            raise BadRequest(
+                "Send a Parameters resource, or the parameters in the URL.", code="parameters-invalid"
+            )
+        for parameter in body.get("parameter") or ():
+            values = [
+                value
+                for key, value in parameter.items()
+                if key.startswith("value") and isinstance(value, str)
+            ]
+            if len(values) != 1:
+                raise BadRequest("Each parameter has one text or date.", code="parameters-invalid")
+            pairs.append((str(parameter.get("name")), values[0]))
+    for name, _ in pairs:
+        if name not in names:
+            raise UnknownParameter(f"The parameters are {', '.join(names)}.", code="parameter-unknown")
+    if len(dict(pairs)) != len(pairs):
+        raise BadRequest("Each parameter is given once.", code="parameter-value")
+    return pairs
+
+
+def _question(
+    given: Mapping[str, str], services: Services, period: tuple[str, str], *, since: int | None = None
+) -> Question:
+    first, last = period
+    end = parse_moment(last, given[last])[0] if last in given else services.clock() + 1000
+    begin = since if since is not None else end - DEFAULT_DAYS * _DAY
+    start = parse_moment(first, given[first])[0] if first in given else begin
+    if start >= end:
+        raise BadRequest(f"{first} lies before {last}.", code="parameter-value")
+    asked = given.get("_format", "json").partition(";")[0].replace(" ", "+").strip()
+    format = _NAMES.get(asked, "json" if asked == "application/fhir+json" else asked)
+    if format not in FORMATS:
+        raise BadRequest(f"_format is one of {', '.join(FORMATS)}.", code="parameter-value")
+    language = given.get("language", LANGUAGES[0])
+    if language not in LANGUAGES:
+        raise BadRequest(f"language is one of {', '.join(LANGUAGES)}.", code="parameter-value")
+    return Question(start, end, given, format, language)
+
+
+def _answer(tables: Sequence[Table], question: Question, services: Services) -> Result:
+    body = write(question.format, tables, question.frame(services))
+    name = None if question.format in ("json", "html") else f"{tables[0].kind}.{question.format}"
+    headers = {"content-security-policy": policy()} if question.format == "html" else {}
+    return Result(200, content=Content(FORMATS[question.format], body, name), headers=headers)
