@@ -1,4 +1,4 @@
-# The server without the embedded MongoDB's data: give it FHIRSERVER_MONGODB_URI, or a volume at /data.
+# The server, for a MongoDB elsewhere: give it FHIRSERVER_MONGODB_URI.
 # Not exercised by CI; see docs/how-to/docker.md.
 FROM python:3.12-slim-bookworm AS build
 RUN python -m venv /opt/fhirserver

@@ -13,16 +13,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fhirserver.access.breakglass import BreakGlass
 from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
 from fhirserver.access.issuers import Issuers
+from fhirserver.access.oauth.assemble import assemble
+from fhirserver.access.oauth.minting import mint
+from fhirserver.access.oauth.parts import Parts, Visit
 from fhirserver.access.plan import Planner
 from fhirserver.access.roles import Roles
 from fhirserver.access.situation import Situations
-from fhirserver.access.tokens import TokenCheck, mint
+from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
 from fhirserver.audit.index_check import IndexCheck
@@ -34,6 +37,7 @@ from fhirserver.audit.syslog import Feed as SyslogFeed
 from fhirserver.audit.syslog import Receiver
 from fhirserver.audit.watch import Watch
 from fhirserver.audit.worker import AuditWorker, Surroundings
+from fhirserver.console.pages import Pages, language_of
 from fhirserver.context import Agent, Interaction, Kind, Permission, Trace
 from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
@@ -44,6 +48,8 @@ from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
 from fhirserver.http.logs import AccessLog
 from fhirserver.http.metrics import SNAPSHOT_EVERY, Metrics
+from fhirserver.http.oauth import SMART_CONFIGURATION
+from fhirserver.http.oauth_site import mount_oauth
 from fhirserver.http.openapi import openapi_document
 from fhirserver.http.peer import networks
 from fhirserver.http.render import Renderer, instant
@@ -71,6 +77,7 @@ from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.leases import Leases
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.migrate import migrate
+from fhirserver.store.oauth import OAuthStore
 from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
 from fhirserver.store.positions import Positions
@@ -89,6 +96,7 @@ from fhirserver.validation.profiled import Policy
 from fhirserver.validation.profiles import Profiles
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+T = TypeVar("T")
 
 
 def now() -> int:
@@ -144,12 +152,8 @@ class Foundation:
     roles: Roles
     instance: str
     started: str
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self.home.audit.client is not self.client:
-            await self.home.audit.client.close()
-        await self.client.close()
+    oauth: OAuthStore
+    origins: frozenset[str] = frozenset()
 
     def validator(self, profiles: Sequence[dict[str, Any]]) -> Validator:
         """The validator by R4's profiles and these."""
@@ -163,6 +167,13 @@ class Foundation:
             chosen.unknown_modifier_extension,
         )
         return Validator(self.elements, self.value_sets, known, policy)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self.home.audit.client is not self.client:
+            await self.home.audit.client.close()
+        await self.client.close()
+        self.oauth.close()
 
     def services(self, definitions: Definitions, validator: Validator) -> Services:
         """The services over `definitions`."""
@@ -233,7 +244,7 @@ class Foundation:
                 self.audit.auditor(services.store),
             ),
             Renderer(self.settings.fhir_base, self.elements),
-            Cors(frozenset(self.settings.cors_origins)),
+            Cors(frozenset(self.settings.cors_origins), lambda: self.origins),
             self.metrics,
             self.access_log,
             lambda: statement,
@@ -304,6 +315,7 @@ async def lay(settings: Settings) -> Foundation:
         roles,
         await instance_id(database, settings),
         instant(now()),
+        OAuthStore.of(settings),
     )
 
 
@@ -331,6 +343,17 @@ async def build(settings: Settings) -> Application:
     front.site = build_site(
         ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
     )
+    mount_oauth(
+        front.site,
+        settings,
+        assemble(settings, base.core, base.oauth),
+        Pages(),
+        language_of,
+        lambda: front.fhir.engine,
+        lambda: base.origins,
+        base.audit.security.record,
+    )
+    await _follow_origins(base)
     tasks = [asyncio.create_task(_follow(base, front, own, profiles.stamp))]
     if settings.metrics_dir:
         tasks.append(asyncio.create_task(_snapshots(base.metrics)))
@@ -484,6 +507,7 @@ async def _follow(base: Foundation, front: Front, own: OwnParameters, stamp: obj
         await asyncio.sleep(FOLLOW_SECONDS)
         validator = front.fhir.engine.services.validator
         try:
+            await _follow_origins(base)
             await base.terminology.refresh()
             new = await own_parameters(database, settings.tenant, base.core)
             seen = await profiles_stamp(database, settings.tenant)
@@ -506,7 +530,12 @@ async def conformance(settings: Settings) -> AsyncIterator[tuple[Foundation, Dat
     try:
         yield base, base.client[settings.database]
     finally:
-        await base.client.close()
+        await base.close()
+
+
+async def _follow_origins(base: Foundation) -> None:
+    """Take up the origins of registered apps."""
+    base.origins = await asyncio.to_thread(base.oauth.clients.origins)
 
 
 async def reindex(
@@ -544,14 +573,31 @@ async def _snapshots(metrics: Metrics) -> None:
         await asyncio.sleep(SNAPSHOT_EVERY)
 
 
-async def mint_token(settings: Settings, *, scope: str, ttl: int) -> str:
-    """A new access token, for `fhirserver token`. Raises ValueError naming a scope that cannot be given."""
+async def with_oauth(settings: Settings, work: Callable[[Parts, Visit], T]) -> T:
+    """What `work` makes of the authorization server's parts, for the command line: in a thread, audited at the end.
+
+    Raises CannotStart and what `work` raises.
+    """
     base = await lay(settings)
+    visit = Visit("command line")
     try:
-        tokens = Tokens(base.client[settings.database], settings.tenant)
-        return await mint(tokens, scope=scope, ttl=ttl, vocabulary=DefinedVocabulary(base.core))
+        return await asyncio.to_thread(work, assemble(settings, base.core, base.oauth), visit)
     finally:
+        if visit.events:
+            await base.audit.start()
+            for event in visit.events:
+                await base.audit.security.record(event)
+            await base.audit.stop()
         await base.close()
+
+
+async def mint_token(
+    settings: Settings, *, scope: str, ttl: int, user: str | None = None, patient: str | None = None
+) -> str:
+    """A new access token, for `fhirserver token`. Raises CannotMint."""
+    return await with_oauth(
+        settings, lambda parts, visit: mint(parts, visit, scope=scope, ttl=ttl, user=user, patient=patient)
+    )
 
 
 class Front:
@@ -559,12 +605,14 @@ class Front:
 
     def __init__(self, fhir: FhirApp) -> None:
         self.fhir = fhir
-        self.site: Asgi = fhir
+        self.site: Any = fhir
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         path: str = scope.get("path", "")
-        if path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
+        if path == SMART_CONFIGURATION:
+            await self.site(scope, receive, send)
+        elif path.startswith("/fhir") and (len(path) == _PREFIX or path[_PREFIX] == "/"):
             await self.fhir(scope, receive, send)
         else:
             await self.site(scope, receive, send)

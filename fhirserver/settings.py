@@ -5,11 +5,12 @@ Nothing else in the server reads the environment.
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -128,6 +129,26 @@ class Audit(BaseModel, extra="forbid"):
     alerts: Alerts = Alerts()
 
 
+class OAuth(BaseModel, extra="forbid"):
+    """The authorization server: how long things live, and what is refused."""
+
+    access_seconds: int = Field(3600, ge=60, le=3600, description="Life of an access token of a user.")
+    system_seconds: int = Field(300, ge=30, le=300, description="Life of a backend service's access token.")
+    offline_days: int = Field(90, ge=1, le=365, description="Longest life of a grant with offline_access.")
+    offline_idle_days: int = Field(30, ge=1, description="A refresh token not used for so long ends.")
+    session_idle_minutes: int = Field(15, ge=1, le=60, description="A sign-in not used for so long ends.")
+    session_hours: int = Field(12, ge=1, le=24, description="Longest life of a sign-in.")
+    password_policy: Literal["default", "br"] = Field(
+        "default", description="br: also four character classes, and none of the last three passwords."
+    )
+    calls_per_minute: int = Field(
+        600, ge=1, description="Calls of the authorization server by one address, in each worker."
+    )
+    registration_token: SecretStr | None = Field(
+        None, min_length=32, description="Turns dynamic registration on, for callers with this token."
+    )
+
+
 class RoleSettings(BaseModel, extra="forbid"):
     """What a role may do at most: types and letters as in scopes ("Patient.rs Observation.rs?category=laboratory")."""
 
@@ -213,7 +234,7 @@ class Settings(BaseSettings):
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")
     trusted_proxies: list[str] = Field(
-        [], description="Addresses or networks of proxies whose X-Forwarded-For is believed."
+        [], description="Networks of reverse proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     tracing: bool = Field(False, description="OpenTelemetry tracing; needs the extra fhirserver[otel].")
@@ -236,11 +257,23 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     audit: Audit = Field(Audit(), description="The audit log; it cannot be turned off.")
     validation: Validation = Validation()
+    oauth: OAuth = OAuth()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        return [str(ipaddress.ip_network(network)) for network in value]
+
+    @property
+    def root_url(self) -> str:
+        """The public URL of the server, without a trailing slash; also the issuer of its tokens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.base_url.rstrip("/") or f"http://{host}:{self.port}"
 
     @property
     def fhir_base(self) -> str:
         """The FHIR base URL, without a trailing slash."""
-        return (self.base_url.rstrip("/") or f"http://{self.host}:{self.port}") + "/fhir"
+        return f"{self.root_url}/fhir"
 
     @classmethod
     def settings_customise_sources(

@@ -6,7 +6,6 @@ A token seen in the last FRESH seconds is not looked up again, so a withdrawn on
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,16 +18,6 @@ from fhirserver.store.tokens import TokenRecord, Tokens
 
 INVALID = 'Bearer realm="fhir", error="invalid_token"'  # RFC 6750 section 3.1
 _MOST = 10_000
-
-
-async def mint(tokens: Tokens, *, scope: str, ttl: int, vocabulary: Vocabulary) -> str:
-    """A new token for `scope`, valid for `ttl` seconds. Raises ValueError where a scope cannot be given."""
-    scopes = parse(scope, vocabulary)
-    if scopes.dropped or not scopes.resources:
-        raise ValueError(scope)
-    token = secrets.token_urlsafe(32)
-    await tokens.put(TokenRecord(digest(token), scope, time.time() + ttl))
-    return token
 
 
 def digest(token: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fhirserver.cli.arguments_audit import audit
+from fhirserver.cli.arguments_oauth import add_oauth_commands
 
 _DESCRIPTION = """\
 A FHIR R4 server on MongoDB.
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add(commands, "audit", "check and use the audit log", "fhirserver audit verify", text),
         _database,
     )
+    add_oauth_commands(commands, _add, _database)
     _add(
         commands, "openapi", "print the OpenAPI 3.1 document of the API", "fhirserver openapi > openapi.json"
     )
@@ -280,4 +282,6 @@ def _token(commands: _Commands) -> None:
     parser.add_argument(
         "--ttl", type=_count, default=3600, metavar="SECONDS", help="valid for (default 3600)"
     )
+    parser.add_argument("--user", metavar="NAME", help="the user whose user/ or patient/ scopes they are")
+    parser.add_argument("--patient", metavar="ID", help="the patient that patient/ scopes are about")
     _database(parser)

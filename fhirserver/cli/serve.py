@@ -30,6 +30,7 @@ from fhirserver import __version__
 from fhirserver.cli.client import FhirClient
 from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
 from fhirserver.cli.database import database
+from fhirserver.cli.demo_access import open_doors, say_doors
 from fhirserver.cli.fill import fill
 from fhirserver.cli.local import own_token
 from fhirserver.cli.processes import die_with_parent
@@ -141,7 +142,10 @@ def _announce(settings: Settings, reachable: Settings, demo: bool, started: floa
     say(f"  access  {'open, from this machine only (--open)' if settings.open_mode else 'by token'}")
     if demo:
         with suppress(CommandFailed):
-            fill(FhirClient(f"{root}/fhir", token=own_token(reachable)), settings.data_dir)
+            able = FhirClient(f"{root}/fhir", token=own_token(reachable))
+            if fill(able, settings.data_dir):
+                open_doors(reachable, able)
+        say_doors(settings.root_url, settings.data_dir)
     token = (
         ""
         if settings.open_mode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+from fhirserver.access.oauth.minting import CannotMint
 from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.terminal import say
@@ -17,9 +18,16 @@ def run(options: argparse.Namespace) -> int:
 
     with database(settings) as reachable:
         try:
-            say(asyncio.run(mint_token(reachable, scope=options.scope, ttl=options.ttl)))
-        except ValueError as problem:
-            raise UsageError(
-                f"{problem} is no scope that can be given; use user/ or system/ scopes such as system/*.rs"
-            ) from problem
+            token = asyncio.run(
+                mint_token(
+                    reachable,
+                    scope=options.scope,
+                    ttl=options.ttl,
+                    user=options.user,
+                    patient=options.patient,
+                )
+            )
+        except CannotMint as problem:
+            raise UsageError(str(problem)) from problem
+        say(token)
     return 0

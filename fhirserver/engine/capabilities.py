@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fhirserver import __version__
+from fhirserver.access.oauth.discovery import capability_security
 from fhirserver.context import Kind
 from fhirserver.engine.routes import COMPARTMENTS, ROUTES
 from fhirserver.interactions.auditevents import AUDIT_TYPE
@@ -58,7 +59,7 @@ def capability_statement(services: Services, instance: str, started: str) -> dic
         "rest": [
             {
                 "mode": "server",
-                "security": {"cors": bool(services.settings.cors_origins)},
+                "security": capability_security(services.settings.root_url),
                 "resource": [_resource(type, services, offered, incoming.get(type, [])) for type in types],
                 "interaction": [{"code": code} for code in _SYSTEM_LEVEL if code in offered],
                 "searchParam": _parameters("Resource", services),

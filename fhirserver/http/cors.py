@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD"
@@ -12,9 +12,13 @@ _EXPOSED = b"etag, location, content-location, last-modified, www-authenticate, 
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """`origins`: those that browsers may call from, exactly as a browser sends them; "*" alone allows every origin."""
+    """`origins`: those that browsers may call from, exactly as a browser sends them; "*" alone allows every origin.
+
+    `of_apps`: the origins of registered apps at present.
+    """
 
     origins: frozenset[str]
+    of_apps: Callable[[], Collection[str]] = tuple
 
     def headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """The headers of an actual answer to `origin`."""
@@ -40,4 +44,5 @@ class Cors:
     def _allowed(self, origin: str) -> bytes | None:
         if "*" in self.origins and origin:
             return b"*"
-        return origin.encode("latin-1") if origin in self.origins and origin != "null" else None
+        known = origin in self.origins or origin in self.of_apps()
+        return origin.encode("latin-1") if known and origin != "null" else None

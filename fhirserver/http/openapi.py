@@ -35,7 +35,7 @@ _STATUSES: dict[Kind, tuple[int, ...]] = {
     Kind.BATCH: (200, 404, 409, 412, 413, 415, 422),
     Kind.OPERATION: (200, 404, 409, 410, 413, 415, 422),
 }
-_ALWAYS = (400, 405, 406, 414, 503)
+_ALWAYS = (400, 401, 403, 405, 406, 414, 503)
 _ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
 _READS = (Kind.READ, Kind.VREAD)
 

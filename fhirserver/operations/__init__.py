@@ -35,9 +35,9 @@ class Operation:
 
     `definition`: canonical, where "{type}" stands for the resource type.
     `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
+    `native`: it may answer in a format of its own, which Accept and _format may then name.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
     and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
-    `native`: it may answer in a format of its own, which Accept and _format may then name.
     """
 
     name: str

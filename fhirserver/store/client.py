@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bson.errors import BSONError
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -35,6 +35,7 @@ from fhirserver.store.pool import PoolEvents, PrimaryEvents
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
+BlockingClient = MongoClient[Document]
 
 REPLICA_SET = "rs0"
 OLDEST_VERSION = (6, 0)
@@ -42,6 +43,21 @@ SELECTION_MS = 2000  # how long a call waits for a primary before it is Unavaila
 SILENCE_MS = 20_000  # how long a call waits for an answer
 CONFIRM_MS = 10_000  # how long a write waits for its majority
 LARGEST_DOCUMENT = 16 * 2**20  # a limit of MongoDB
+
+_GUARANTEES: dict[str, Any] = {
+    "appname": "fhirserver",
+    "w": "majority",
+    "journal": True,
+    "wTimeoutMS": CONFIRM_MS,
+    "readConcernLevel": "majority",
+    "readPreference": "primary",
+    "retryWrites": True,
+    "retryReads": True,
+    "socketTimeoutMS": SILENCE_MS,
+    "waitQueueTimeoutMS": 10_000,
+    "maxIdleTimeMS": 300_000,
+    "tz_aware": True,
+}
 
 _DUPLICATE_KEY = 11000
 _TOO_LARGE = {10334, 17419, 17420, 17280}
@@ -84,28 +100,39 @@ def connect(
     try:
         return AsyncMongoClient(
             uri,
-            appname="fhirserver",
-            w="majority",
-            journal=True,
-            wTimeoutMS=CONFIRM_MS,
-            readConcernLevel="majority",
-            readPreference="primary",
-            retryWrites=True,
-            retryReads=True,
             serverSelectionTimeoutMS=selection_ms,
             connectTimeoutMS=selection_ms,
-            socketTimeoutMS=SILENCE_MS,
-            waitQueueTimeoutMS=10_000,
             maxPoolSize=pool,
-            maxIdleTimeMS=300_000,
-            tz_aware=True,
             event_listeners=listeners,
+            **_GUARANTEES,
         )
     except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise CannotStart(
-            "The MongoDB URI cannot be used. It has the form "
-            f"mongodb://host1,host2/?replicaSet=name ({type(error).__name__})."
-        ) from error
+        raise _unusable(error) from error
+
+
+def connect_blocking(uri: str, *, pool: int = 16) -> BlockingClient:
+    """A client with the same guarantees whose calls block: for worker threads, never for the event loop.
+
+    Raises CannotStart for a URI that cannot be used.
+    """
+    try:
+        return MongoClient(
+            uri,
+            serverSelectionTimeoutMS=SELECTION_MS,
+            connectTimeoutMS=SELECTION_MS,
+            maxPoolSize=pool,
+            connect=False,
+            **_GUARANTEES,
+        )
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> CannotStart:
+    return CannotStart(
+        "The MongoDB URI cannot be used. It has the form "
+        f"mongodb://host1,host2/?replicaSet=name ({type(error).__name__})."
+    )
 
 
 async def check(client: Client) -> str:

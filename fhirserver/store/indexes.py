@@ -64,6 +64,27 @@ _CONCEPT_PLAN = (
 )
 _SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
+_END = Index(
+    "end", (("end", 1),), {"expireAfterSeconds": 0}
+)  # only cleans up: every query tests the end itself
+_TENANT = Index("tenant", (("t", 1),))
+_BY_GRANT = Index("grant", (("grant", 1),))
+_BY_USER = Index("user", (("t", 1), ("user", 1)))
+
+_OAUTH_PLANS: Mapping[str, tuple[Index, ...]] = {
+    "oauth_clients": (_TENANT,),
+    "oauth_users": (Index("name", (("t", 1), ("name", 1)), {"unique": True}),),
+    "oauth_keys": (_TENANT,),
+    "oauth_txns": (_END,),
+    "oauth_launches": (_END,),
+    "oauth_codes": (_END,),
+    "oauth_jti": (_END,),
+    "oauth_attempts": (_END,),
+    "oauth_sessions": (_END, _BY_USER),
+    "oauth_grants": (_END, _BY_USER),
+    "oauth_tokens": (_END, _BY_GRANT),
+    "oauth_refresh": (_END, _BY_GRANT),
+}
 
 _PACKAGE_PLANS: Mapping[str, tuple[Index, ...]] = {
     PACKAGES: (Index("tenant", (("t", 1), ("at", 1))),),
@@ -136,21 +157,21 @@ HOT: Mapping[str, tuple[Index, ...]] = {
 }
 
 
+FIXED: Mapping[str, tuple[Index, ...]] = {
+    HISTORY: _HISTORY_PLAN,
+    LOCKS: _LOCK_PLAN,
+    AUDIT_TYPE: _AUDIT_PLAN,
+    CONCEPTS: _CONCEPT_PLAN,
+    SYSTEMS: _SYSTEM_PLAN,
+    **_PACKAGE_PLANS,
+    **_OAUTH_PLANS,
+}
+"""The collections that are always there."""
+
+
 def plan(collection: str) -> tuple[Index, ...]:
     """The indexes that `collection` must have."""
-    if collection == HISTORY:
-        return _HISTORY_PLAN
-    if collection == LOCKS:
-        return _LOCK_PLAN
-    if collection == AUDIT_TYPE:
-        return _AUDIT_PLAN
-    if collection in _PACKAGE_PLANS:
-        return _PACKAGE_PLANS[collection]
-    if collection == CONCEPTS:
-        return _CONCEPT_PLAN
-    if collection == SYSTEMS:
-        return _SYSTEM_PLAN
-    return (SEARCH, TIME, *HOT.get(collection, ()))
+    return FIXED.get(collection) or (SEARCH, TIME, *HOT.get(collection, ()))
 
 
 class Collections:
@@ -174,17 +195,13 @@ class Collections:
         return await self._home.types()
 
     async def prepare(self) -> None:
-        """Bring what exists to the plan: history, locks, events, packages, imported terminology and every type collection."""
-        await self.ensure(
-            [HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types()]
-        )
+        """Bring what exists to the plan: history, locks, events, packages, imported terminology, type collections."""
+        await self.ensure([*FIXED, *await self.types()])
 
     async def missing(self) -> list[str]:
         """What the plan asks for and the database has not, as 'collection.index'; empty when all is well."""
         found = []
-        for name in dict.fromkeys(
-            (HISTORY, LOCKS, AUDIT_TYPE, CONCEPTS, SYSTEMS, *_PACKAGE_PLANS, *await self.types())
-        ):
+        for name in dict.fromkeys((*FIXED, *await self.types())):
             with translated():
                 have = await self._home[name].index_information()
             found += [

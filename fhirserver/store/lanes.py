@@ -22,11 +22,18 @@ from fhirserver.store.home import Home
 
 Run = Callable[[ops.Collection, list[Any], ops.Session], Awaitable[Sequence[Any]]]
 
+# What of the index the restrictions of most permissions speak of: whose it is, and how it is labelled.
+LOOKED = ("~Patient", "~Practitioner", "_security")
+_LOOKED_AT = VERSION_FIELDS | {f"ix.{field}": 1 for field in LOOKED}
 _OVERHEAD = 512  # bytes of an operation beside its document
 
 
 async def _read(collection: ops.Collection, keys: list[str], session: ops.Session) -> Sequence[Any]:
     return await ops.find(collection, keys, VERSION_FIELDS, session)
+
+
+async def _look(collection: ops.Collection, keys: list[str], session: ops.Session) -> Sequence[Any]:
+    return await ops.find(collection, keys, _LOOKED_AT, session)
 
 
 async def _load(collection: ops.Collection, keys: list[str], session: ops.Session) -> Sequence[Any]:
@@ -35,6 +42,7 @@ async def _load(collection: ops.Collection, keys: list[str], session: ops.Sessio
 
 _RUN: dict[str, Run] = {
     "read": _read,
+    "look": _look,
     "load": _load,
     "insert": ops.insert,
     "keep": ops.keep,
@@ -58,7 +66,7 @@ class Lane(Protocol):
         """The session of the transaction, None outside of one."""
 
     async def run(self, operation: str, collection: str, item: Any) -> Any:
-        """Do `operation` ("read", "load", "insert", "keep", "replace") with `item`, as ops.py says."""
+        """Do `operation` ("read", "look", "load", "insert", "keep", "replace") with `item`, as ops.py says."""
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -67,6 +75,12 @@ class Lane(Protocol):
 async def read(lane: Lane, collection: str, key: str) -> Document | None:
     """What an answer needs of a stored version."""
     found: Document | None = await lane.run("read", collection, key)
+    return found
+
+
+async def look(lane: Lane, collection: str, key: str) -> Document | None:
+    """The same of a current version, and what its index holds for the fields LOOKED."""
+    found: Document | None = await lane.run("look", collection, key)
     return found
 
 
@@ -121,7 +135,7 @@ class SharedLane:
         async def flush(items: list[Any]) -> Sequence[Any]:
             return await run(collection, items, None)
 
-        reading = operation in ("read", "load")
+        reading = operation in ("read", "look", "load")
         return Batcher(
             operation,
             flush,

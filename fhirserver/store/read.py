@@ -29,24 +29,23 @@ async def current(parts: Parts, type: str, id: str, permission: Permission) -> V
     if restriction is None:
         document = await lanes.read(parts.lane, type, key)
     else:
-        document = await _find_restricted(parts, type, key, restriction)
+        document = await lanes.look(parts.lane, type, key)
         if document is None:
-            return await _deletion(parts, type, id, permission)
+            return None
+        version = version_of(document, type, id)
+        if version.deleted:  # has no index
+            return version if all(await are_visible(parts, [version], permission)) else None
+        seen = parts.restrictions.holds(permission, type, id, document.get("ix", {}), lanes.LOOKED)
+        if seen is None:
+            document = await _find_restricted(parts, type, key, restriction)
+        elif not seen:
+            return None
     if document is None:
         return None
     version = version_of(document, type, id)
     if permission.behind and not await is_behind_visible(parts, version, permission):
         return None
     return version
-
-
-async def _deletion(parts: Parts, type: str, id: str, permission: Permission) -> Version | None:
-    """The current version where it is a deletion of what the permission covers: it has no search fields to match."""
-    document = await lanes.read(parts.lane, type, key_of(parts.tenant, type, id))
-    if document is None or document.get("raw") is not None:
-        return None
-    version = version_of(document, type, id)
-    return version if all(await are_visible(parts, [version], permission)) else None
 
 
 async def owners(parts: Parts, type: str, id: str) -> tuple[str, ...] | None:

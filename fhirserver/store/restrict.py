@@ -5,11 +5,12 @@ A row that the permission does not cover does not exist for its agent: same erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fhirserver.context import Permission
 from fhirserver.outcome import NotFound
+from fhirserver.search.evaluate import holds
 from fhirserver.store.client import translated
 from fhirserver.store.home import Home
 
@@ -37,6 +38,16 @@ class Restrictions:
         if type in permission.denied:
             return NOTHING
         return self._compile(permission, type)
+
+    @staticmethod
+    def holds(
+        permission: Permission, type: str, id: str, ix: Mapping[str, Any], fields: Collection[str]
+    ) -> bool | None:
+        """Whether a row matches its filter, as far as `fields` of its index tell; None where they do not."""
+        if type in permission.denied:
+            return False
+        restriction = permission.restriction(type)
+        return None if restriction is None else holds(restriction, id, ix, fields)
 
     async def match(self, filter: Filter, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
         """Which `rows` (documents with search fields, stored or not) match `filter`, by the database."""

@@ -75,20 +75,24 @@ def standing_alone(check: Check) -> Check:
 
 
 def aggregated(allowed: frozenset[str]) -> Check:
-    """type.aggregation: whether a reference may point into the container, or out of it."""
-    if {"referenced", "bundled"} & allowed and "contained" in allowed:
-        return lambda value, scope: None
-    text = (
-        "A reference here must point to a contained resource."
-        if "contained" in allowed
-        else ("A reference here must not point to a contained resource.")
-    )
+    """type.aggregation: whether a reference may point into the container, into the Bundle around, or out of both."""
+    contained = "contained" in allowed
+    outside = bool({"referenced", "bundled"} & allowed)
+    bundled = "bundled" in allowed and "referenced" not in allowed
 
     def check(value: Any, scope: Scope) -> Problems | None:
         reference = value.get("reference") if isinstance(value, dict) else None
-        if not isinstance(reference, str) or reference.startswith("#") == ("contained" in allowed):
+        if not isinstance(reference, str):
             return None
-        return [Problem("wrong-aggregation", IssueCode.VALUE, text, [".reference"])]
+        if reference.startswith("#"):
+            text = "" if contained else "A reference here must not point to a contained resource."
+        elif not outside:
+            text = "A reference here must point to a contained resource."
+        elif bundled and scope.bundle is not None and scope.target(reference) is None:
+            text = "A reference here must point to a resource of the same Bundle."
+        else:
+            text = ""
+        return [Problem("wrong-aggregation", IssueCode.VALUE, text, [".reference"])] if text else None
 
     return check
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from fhirserver.outcome import IssueCode
+from fhirserver.outcome import IssueCode, Unprocessable
 from fhirserver.terminology.membership import Memberships, Verdict
 from fhirserver.validation.moments import after
 from fhirserver.validation.problems import Check, Problem, Problems, Scope
@@ -145,6 +145,9 @@ def _shorter(length: int) -> Test:
 
 def _bounded(bound: Any, start: str) -> Test:
     """Numbers, dates and times, quantities of the bound's own unit; what cannot be compared holds."""
+    if isinstance(bound, bool) or not isinstance(bound, (int, float, Decimal, str, dict)):
+        text = f"{start}[x] is a number, a date or time, or a quantity."
+        raise Unprocessable(text, code="profile-malformed")
     low = start == "minValue"
     if isinstance(bound, dict):
         unit = (bound.get("system"), bound.get("code"))

@@ -109,6 +109,13 @@ def test_links_between_pages_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} -> {target}"
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for folder in ("tutorials", "how-to", "reference", "explanation"):
+        for page in (ROOT / "docs" / folder).glob("*.md"):
+            assert f"]({folder}/{page.name})" in index, page.name
+
+
 def test_another_output_would_be_noticed() -> None:
     _, outputs = shown("README.md")
     assert shape(outputs[0]) == shape(outputs[0].replace("2026-", "2027-").replace("  ", " "))

@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,12 @@ def answered(server: Server, query: str) -> set[int]:
     return {httpx.get(f"{server.fhir}/Patient?{query}", timeout=30).status_code for _ in range(20)}
 
 
-def until(condition: Any) -> None:
-    for _ in range(200):
-        if condition():
-            return
-    pytest.fail("it did not come about")
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what other processes do in their own time."""
+    patience = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < patience, "it did not come about"
+        time.sleep(0.05)
 
 
 def test_the_doctor_finds_nothing_and_then_finds_what_is_missing(server: Server, fhir: Fhir) -> None:

@@ -29,7 +29,9 @@ def fhir(server: Server) -> Iterator[Fhir]:
 @pytest.fixture
 async def application(mongodb_uri: str, database_name: str, tmp_path: Path) -> AsyncIterator[Application]:
     """The application in this process, for what a request over HTTP cannot show: faults, spans."""
-    settings = Settings(mongodb_uri=SecretStr(mongodb_uri), database=database_name, data_dir=tmp_path)
+    settings = Settings(
+        mongodb_uri=SecretStr(mongodb_uri), database=database_name, data_dir=tmp_path, open_mode=True
+    )
     built = await build(settings)
     yield built
     await built.close()

@@ -1,7 +1,4 @@
-"""Two servers: that of the API tests in open mode, and one with authorization on, filled with the small clinic.
-
-Some tests build an application in this process.
-"""
+"""A server with authorization on, filled with the small clinic; that of tests/conftest.py is open."""
 
 from __future__ import annotations
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -150,3 +153,17 @@ def test_verbs_in_disguise_change_nothing(callers: Callers) -> None:
     assert reader.request("GET", "/Observation/lab1", json=observation("lab1", "p2")).status_code == 200
     assert reader.delete("/Observation/lab1").status_code == 403
     assert reader.get("/Observation/lab1").status_code == 200
+
+
+def test_a_token_of_the_command_line_opens_what_it_says(callers: Callers) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FHIRSERVER_")}
+    command = [sys.executable, "-m", "fhirserver", "token", "--scope", "system/Patient.rs"]
+    made = subprocess.run(
+        [*command, "--data-dir", str(callers.server.data_dir)],
+        env=clean, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    headers = {"authorization": f"Bearer {made.stdout.strip()}"}
+    assert callers.anonymous().get("/Patient/p2", headers=headers).status_code == 200
+    assert callers.anonymous().get("/Observation/lab1", headers=headers).status_code == 403
+    worse = {"authorization": f"Bearer {made.stdout.strip()}x"}
+    assert callers.anonymous().get("/Patient/p2", headers=worse).status_code == 401

@@ -354,3 +354,23 @@ def test_an_app_for_a_patient_that_the_user_does_not_act_for_opens_nothing_of_th
     linked = callers.client("doctor", "patient/*.rs", patient="p1")
     assert seen(linked.get("/Observation")) == {"Observation/lab1", "Observation/vital1", "Observation/was2"}
     assert linked.get("/Condition/hiv1").status_code == 404
+
+
+def test_what_is_contained_is_found_in_own_containers_only(callers: Callers, system: Fhir) -> None:
+    made = {}
+    for who in ("p4", "p2"):
+        inside = {"resourceType": "Observation", "id": "in", "status": "final",
+                  "code": {"text": SECRET if who == "p2" else "inside"}}  # fmt: skip
+        report = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "x"}, "contained": [inside],
+                  "subject": {"reference": f"Patient/{who}"}, "result": [{"reference": "#in"}]}  # fmt: skip
+        made[who] = system.made(report)["id"]
+    davi = callers.client("davi", "patient/*.rs", patient="p4")
+    for kind in ("container", "contained"):
+        url = f"/Observation?_contained=true&_containedType={kind}&status=final"
+        assert SECRET in system.get(url).text
+        answer = davi.get(f"{url}&_total=accurate")
+        assert answer.json()["total"] == 1
+        assert SECRET not in answer.text
+        assert made["p2"] not in answer.text
+    narrow = callers.client("davi", "patient/Observation.rs", patient="p4")
+    assert narrow.get("/Observation?_contained=true&_total=accurate").json()["total"] == 0

@@ -188,7 +188,7 @@ def test_a_batch_answers_each_entry_as_if_it_came_alone(callers: Callers) -> Non
         entry("POST", "Observation", observation("x", "p2")),
         entry("GET", "Observation/lab4"), entry("GET", "Observation/lab2"), entry("GET", "Observation/absent"),
         entry("GET", "Task"), entry("GET", "Observation?subject=Patient/p2"),
-        entry("DELETE", "AuditEvent/x"), entry("PUT", "Patient/p2", patient("p2", "x", "1")),
+        entry("DELETE", "AuditEvent/x"), entry("PUT", "Patient/p2", patient("p2", "x", "52998224725")),
     ]  # fmt: skip
     answer = client.bundle("batch", *entries)
     assert answer.status_code == 200

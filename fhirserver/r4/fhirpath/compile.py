@@ -19,11 +19,20 @@ from fhirserver.r4.fhirpath import (
 )
 from fhirserver.r4.fhirpath.functions import Compiling, Function
 from fhirserver.r4.fhirpath.model import Item
-from fhirserver.r4.fhirpath.operators import LOGIC, OPERATORS, truth_of
+from fhirserver.r4.fhirpath.operators import LOGIC, OPERATORS
 from fhirserver.r4.fhirpath.quantities import Quantity
 from fhirserver.r4.fhirpath.state import Environment, Items, Run, State, failed, unsupported
 from fhirserver.r4.fhirpath.temporal import parse_temporal
-from fhirserver.r4.fhirpath.values import EMPTY, boolean, identity, made, number_or_quantity, single, system
+from fhirserver.r4.fhirpath.values import (
+    EMPTY,
+    boolean,
+    identity,
+    made,
+    number_or_quantity,
+    single,
+    system,
+    truth,
+)
 from fhirserver.r4.paths import (
     Binary,
     Call,
@@ -195,10 +204,10 @@ def _logic(operator: str, left: Run, right: Run) -> Run:
 
     def run(state: State, focus: Items) -> Items:
         state.spend(1)
-        one = truth_of(left(state, focus), operator)
+        one = truth(left(state, focus), operator)
         if one is not None and one is decides:
             return boolean(combine(one, None))
-        return boolean(combine(one, truth_of(right(state, focus), operator)))
+        return boolean(combine(one, truth(right(state, focus), operator)))
 
     return run
 
@@ -254,9 +263,9 @@ def _negative(operand: Run) -> Run:
 def _variable(name: str) -> Run:
     match name:
         case "resource":
-            return lambda state, _focus: [state.resource]
+            return lambda state, _focus: [state.model.item(state.resource, "Resource")]
         case "rootResource":
-            return lambda state, _focus: [state.root]
+            return lambda state, _focus: [state.model.item(state.root, "Resource")]
         case "context":
             return lambda state, _focus: state.context
     text = CONSTANTS.get(name)

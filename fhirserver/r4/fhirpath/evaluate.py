@@ -44,11 +44,9 @@ class FhirPath:
         run, model, environment = self.compile(expression), self._model, self.environment
 
         def test(value: Any, resource: Any, root: Any = None, extra: Any = None) -> bool | None:
-            item = model.item(value, type, extra)
-            focus = [item]
-            around = item if value is resource else model.item(resource, "Resource")
-            whole = around if root is None or root is resource else model.item(root, "Resource")
-            state = State(model, environment, focus, around, whole, False, budget)
+            focus = [model.item(value, type, extra)]
+            whole = resource if root is None else root
+            state = State(model, environment, focus, resource, whole, False, budget)
             return truth(run(state, focus), "an invariant")
 
         return test
@@ -69,7 +67,7 @@ class FhirPath:
         """
         run = self.compile(expression)
         focus = [self._model.item(value, type)]
-        around = focus[0] if resource is None else self._model.item(resource, "Resource")
+        around = value if resource is None else resource
         return run(State(self._model, self.environment, focus, around, around, strict, budget), focus)
 
 

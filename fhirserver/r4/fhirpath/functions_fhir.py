@@ -66,11 +66,11 @@ def _target(state: State, item: Item) -> Item | None:
 
 def _inside(state: State, reference: str) -> Any:
     """A contained resource, or an entry of the Bundle that is evaluated."""
-    root = state.root.value
+    root = state.root
     if reference == "#":
         return root
     if reference.startswith("#"):
-        for resource in _list(state.resource.value, "contained") + _list(root, "contained"):
+        for resource in _list(state.resource, "contained") + _list(root, "contained"):
             if isinstance(resource, dict) and resource.get("id") == reference[1:]:
                 return resource
         return None

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhirserver.r4.fhirpath.functions import Function, eager, of_type, scalar
-from fhirserver.r4.fhirpath.regex import Pattern, Unmatchable, compile_pattern
+from fhirserver.r4.fhirpath.regex import Pattern, compile_pattern
+from fhirserver.r4.fhirpath.regex_tree import Unmatchable
 from fhirserver.r4.fhirpath.state import MAX_STRING, Items, State, failed
 from fhirserver.r4.fhirpath.values import made, single, system
 

@@ -29,7 +29,6 @@ from fhirserver.r4.fhirpath.values import (
     order,
     single,
     system,
-    truth,
 )
 
 Operator = Callable[[State, Items, Items], Items]
@@ -290,8 +289,3 @@ LOGIC: Mapping[str, tuple[Callable[[bool | None, bool | None], bool | None], boo
     "implies": (implication, False),
     "xor": (exclusive, None),
 }
-
-
-def truth_of(items: Items, operator: str) -> bool | None:
-    """An operand of a logical operator."""
-    return truth(items, operator)

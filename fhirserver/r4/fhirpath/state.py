@@ -64,13 +64,17 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(slots=True)
 class State:
-    """One evaluation. `left`: what remains of the budget. `index`, `total`: of the innermost loop."""
+    """One evaluation.
+
+    `resource`, `root`: JSON of %resource and %rootResource. `left`: what remains of the budget. `index`, `total`: of
+    the innermost loop.
+    """
 
     model: Model
     environment: Environment
     context: Items
-    resource: Item
-    root: Item
+    resource: Any
+    root: Any
     strict: bool = False
     left: int = BUDGET
     index: int | None = None

@@ -211,3 +211,8 @@ def test_consents_alike_are_one_policy(situations: Situations, asked: Asked) -> 
     given = (("c1", deny), ("c2", permit), ("c3", classes), ("c4", deny))
     asked.changes = [ConsentChange(key, 1, (f"p{key}",), raw) for key, raw in given]
     assert [policy.patients for policy in of(situations).policies] == [("pc1", "pc4"), ("pc3",)]
+
+
+def test_agents_without_credentials_share_nothing(situations: Situations, asked: Asked) -> None:
+    nameless = replace(DOCTOR, key="")
+    assert asyncio.run(situations.of(nameless)) is not asyncio.run(situations.of(nameless))

@@ -14,11 +14,9 @@ from fhirserver.outcome import NotFound
 from fhirserver.search.expression import Equals
 from fhirserver.settings import Settings
 from tests.api.terminology.test_translate import a_concept_map
-from tests.kit.mongo import database_name, mongodb_uri
 from tests.kit.terminology import a_code_system, a_value_set
 from tests.kit.trace import permitted
 
-__all__ = ["database_name", "mongodb_uri"]
 pytestmark = pytest.mark.anyio
 
 ALL = permitted("test")

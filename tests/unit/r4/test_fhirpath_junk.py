@@ -84,7 +84,7 @@ def test_expressions_bear_junk(value: Any, type_: str) -> None:
     item = model.item(value, type_)
     for run in runs():
         try:
-            run(State(model, Environment(), [item], item, item), [item])
+            run(State(model, Environment(), [item], value, value), [item])
         except OutcomeError:
             continue
 

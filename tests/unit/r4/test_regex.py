@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhirserver.r4.elements import TABLE
-from fhirserver.r4.fhirpath.regex import Unmatchable, compile_pattern
+from fhirserver.r4.fhirpath.regex import compile_pattern
+from fhirserver.r4.fhirpath.regex_tree import Unmatchable
 
 ATOMS = [
     "a",

@@ -152,6 +152,32 @@ def test_a_bundled_target_is_held_against_the_profile_of_the_reference() -> None
     }
 
 
+def test_a_reference_that_must_stay_in_the_bundle_does() -> None:
+    target = {"type": [{"code": "Reference", "targetProfile": [R4 + "Patient"], "aggregation": ["bundled"]}]}
+    seen = profile("bundled", "Observation", {"subject": target})
+    url = "urn:uuid:1d6b2a5e-7a0e-4a2c-8f3e-6f1f6d1f0a01"
+
+    def bundle(reference: str) -> Json:
+        observation = changed(
+            "Observation", {"subject.reference": reference, "meta": {"profile": [seen["url"]]}}
+        )
+        entries = [{"fullUrl": url, "resource": changed("Patient", {})}, {"resource": observation}]
+        return {"resourceType": "Bundle", "type": "collection", "entry": entries}
+
+    checker = validator(seen)
+    assert checker.validate(bundle(url)) == []
+    assert checker.validate(bundle("Patient/p")) == []
+    assert found(checker.validate(bundle("Patient/other"))) == {
+        ("error", "wrong-aggregation", "Bundle.entry[1].resource.subject.reference")
+    }
+    assert (
+        checker.validate(
+            changed("Observation", {"subject.reference": "Patient/other"}), profiles=[seen["url"]]
+        )
+        == []
+    )
+
+
 def test_a_write_is_refused_for_errors_and_not_for_warnings() -> None:
     checker = validator(BORN)
     checker.require(claiming("urn:nothing"))

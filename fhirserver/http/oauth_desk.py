@@ -1,0 +1,178 @@
+"""Where HTTP and the authorization server meet: worker threads, audit before the answer, limits, headers, cookies."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fhirserver.access.oauth.parts import Visit
+from fhirserver.access.oauth.request import LARGEST
+from fhirserver.outcome import TooLarge
+from fhirserver.r4.jsontext import dump_json
+
+if TYPE_CHECKING:
+    from fhirserver.access.oauth.authorize import Authorization
+    from fhirserver.access.oauth.parts import Parts
+    from fhirserver.access.oauth.server import SmartServer
+    from fhirserver.access.oauth.signin import SignIn
+    from fhirserver.context import AuthEvent
+
+T = TypeVar("T")
+OnEvent = Callable[["AuthEvent"], Awaitable[None]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+THREADS = 16  # not the shared default: hosts of slow key sets would stall every other synchronous call
+_MOST_ADDRESSES = 20_000
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Pragma": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
+
+
+async def on_nothing(event: AuthEvent) -> None:
+    """Where no audit trail listens."""
+
+
+class Busy(Exception):
+    """Too many calls from one address; `seconds` until the next."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class Buckets:
+    """So many calls a minute for each address, in bursts of as many; counted in this worker."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = float(per_minute)
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, address: str, cost: float = 1.0) -> None:
+        """One call that costs so much. Raises Busy."""
+        now = self._clock()
+        left, since = self._left.pop(address, (self._most, now))
+        left = min(self._most, left + (now - since) * self._most / 60)
+        if left < cost:
+            self._left[address] = (left, now)
+            raise Busy(max(1, round((cost - left) * 60 / self._most)))
+        self._left[address] = (left - cost, now)
+        if len(self._left) > _MOST_ADDRESSES:
+            self._left.popitem(last=False)
+
+
+def peer(request: Request, trusted: Sequence[Network]) -> str:
+    """The address that a request comes from: of the peer, or what a trusted proxy says of it."""
+    address = request.client.host if request.client else ""
+    for hop in reversed(request.headers.get("x-forwarded-for", "").split(",")):
+        if not _is_within(address, trusted) or not _is_address(hop.strip()):
+            break
+        address = hop.strip()
+    return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_within(address: str, networks: Sequence[Network]) -> bool:
+    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the endpoints work with.
+
+    `origins`: of all active clients, kept fresh by the composition root. `always`: origins of the settings. `on_event`:
+    records what is to be audited, before the answer leaves.
+    """
+
+    parts: Parts
+    server: SmartServer
+    authorization: Authorization
+    signin: SignIn
+    buckets: Buckets
+    on_event: OnEvent = on_nothing
+    always: Collection[str] = ()
+    origins: Callable[[], Collection[str]] = tuple
+    trusted: Sequence[Network] = ()
+    limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
+
+    async def run(self, request: Request, work: Callable[[Visit], T], *, cost: float = 1.0) -> T:
+        """`work` in a worker thread; what it notes is recorded whatever comes of it. Raises Busy."""
+        visit = Visit(peer(request, self.trusted))
+        self.buckets.take(visit.address, cost)
+        try:
+            return await to_thread.run_sync(work, visit, limiter=self.limiter)
+        finally:
+            for event in visit.events:
+                await self.on_event(event)
+
+    def answer(
+        self,
+        request: Request,
+        status: int,
+        body: Any,
+        headers: Mapping[str, str] | None = None,
+        *,
+        cors: Collection[str] | None = None,
+    ) -> Response:
+        """A JSON answer. `cors`: origins that may read it ("*": any), None: none."""
+        found = {**HEADERS, "Content-Security-Policy": _NO_PAGE, **(headers or {})}
+        found |= self.cors(request, cors)
+        return Response(dump_json(body), status, found, "application/json")
+
+    def cors(self, request: Request, origins: Collection[str] | None) -> dict[str, str]:
+        """The headers that let a page of one of `origins` read the answer."""
+        if origins is None:
+            return {}
+        if "*" in origins:
+            return {"Access-Control-Allow-Origin": "*"}
+        origin = request.headers.get("origin", "")
+        if origin in ("", "null") or not (origin in origins or origin in self.always):
+            return {"Vary": "Origin"}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Expose-Headers": "www-authenticate, retry-after",
+            "Vary": "Origin",
+        }
+
+
+async def body_of(request: Request, most: int = LARGEST) -> bytes:
+    """The body. Raises TooLarge, ClientDisconnect."""
+    found = bytearray()
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > most:
+            raise TooLarge(f"The body is larger than {most} bytes.", code="body-too-large")
+    return bytes(found)
+
+
+def authorization_of(request: Request) -> str | None:
+    """The Authorization header; several count as one that no client has."""
+    values = request.headers.getlist("authorization")
+    if not values:
+        return None
+    return values[0] if len(values) == 1 and len(values[0]) <= LARGEST // 8 else "several"
+
+
+def bearer_of(request: Request) -> str | None:
+    """The access token that the request shows."""
+    scheme, _, token = (authorization_of(request) or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None

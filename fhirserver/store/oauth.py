@@ -1,0 +1,181 @@
+"""What the authorization server keeps: clients, users, sessions, launches, codes, grants, tokens, keys.
+
+Synchronous, for worker threads: the library that runs the OAuth flows is. Every key starts with the tenant. Secrets are
+kept as digests only, except the signing keys and the TOTP seeds, which must be read back. TTL indexes only clean up
+(once a minute): every query here tests the end itself. Source: docs/decisions/0031.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pymongo.errors import DuplicateKeyError
+
+from fhirserver.store.client import BlockingClient, Document, connect_blocking, translated
+from fhirserver.store.oauth_flow import Codes, Launches, Txns
+from fhirserver.store.oauth_grants import Grants
+from fhirserver.store.oauth_users import Attempts, Sessions, Users
+
+if TYPE_CHECKING:
+    from pymongo.synchronous.database import Database
+
+    from fhirserver.settings import Settings
+
+
+class ClientExists(Exception):
+    """A client of that id is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """An app or a backend service.
+
+    `status`: active, disabled, or pending (waits for an administrator). `auth_method`: none, client_secret_basic or
+    private_key_jwt. `secret_hash`: SHA-256 of a 256-bit random secret, hex. `scope`: the most it may be granted.
+    `first_party`: the clinic's own, no consent is asked. `can_introspect`: may ask about every token.
+    """
+
+    client_id: str
+    name: str
+    auth_method: str
+    created: datetime
+    status: str = "active"
+    secret_hash: str | None = None
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str | None = None
+    redirect_uris: tuple[str, ...] = ()
+    launch_uris: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    grant_types: tuple[str, ...] = ()
+    scope: str = ""
+    first_party: bool = False
+    can_introspect: bool = False
+
+
+_CLIENT_LISTS = ("redirect_uris", "launch_uris", "allowed_origins", "grant_types")
+
+
+def _client(row: Document) -> ClientRecord:
+    known = {field.name for field in fields(ClientRecord)}
+    values: dict[str, Any] = {name: value for name, value in row.items() if name in known}
+    values |= {name: tuple(values[name]) for name in _CLIENT_LISTS}
+    return ClientRecord(**values)
+
+
+class Clients:
+    """The registered clients of a tenant."""
+
+    def __init__(self, database: Database[Document], tenant: str) -> None:
+        self._rows = database["oauth_clients"]
+        self._tenant = tenant
+
+    def get(self, client_id: str) -> ClientRecord | None:
+        """The client, whatever its status."""
+        with translated():
+            row = self._rows.find_one({"_id": f"{self._tenant}/{client_id}"})
+        return _client(row) if row else None
+
+    def add(self, record: ClientRecord) -> None:
+        """Raises ClientExists."""
+        row = {"_id": f"{self._tenant}/{record.client_id}", "t": self._tenant, **_document(record)}
+        with translated():
+            try:
+                self._rows.insert_one(row)
+            except DuplicateKeyError:
+                raise ClientExists(record.client_id) from None
+
+    def change(self, client_id: str, **values: Any) -> bool:
+        """Set fields of ClientRecord; False where there is no such client."""
+        with translated():
+            done = self._rows.update_one({"_id": f"{self._tenant}/{client_id}"}, {"$set": values})
+        return done.matched_count == 1
+
+    def all(self) -> Iterator[ClientRecord]:
+        """Every client, in the order of their ids."""
+        with translated():
+            yield from map(_client, self._rows.find({"t": self._tenant}).sort("_id", 1))
+
+    def origins(self) -> frozenset[str]:
+        """The origins of all active clients together."""
+        with translated():
+            found = self._rows.distinct("allowed_origins", {"t": self._tenant, "status": "active"})
+        return frozenset(found)
+
+
+def _document(record: ClientRecord) -> Document:
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(record).items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A signing key. `jwk`: private, as a JWK. `retired`: when another took over; published until some time after."""
+
+    kid: str
+    jwk: dict[str, Any]
+    created: datetime
+    retired: datetime | None = None
+
+
+class Keys:
+    """The signing keys of a tenant, shared by all workers."""
+
+    def __init__(self, database: Database[Document], tenant: str) -> None:
+        self._rows = database["oauth_keys"]
+        self._tenant = tenant
+
+    def add(self, record: KeyRecord) -> None:
+        """Publish and sign with this key from now on; the others retire."""
+        with translated():
+            self._rows.insert_one(
+                {"_id": f"{self._tenant}/{record.kid}", "t": self._tenant, **asdict(record)}
+            )
+            self._rows.update_many(
+                {"t": self._tenant, "kid": {"$ne": record.kid}, "retired": None},
+                {"$set": {"retired": record.created}},
+            )
+
+    def all(self) -> list[KeyRecord]:
+        """Every key, newest first."""
+        with translated():
+            rows = list(self._rows.find({"t": self._tenant}).sort([("created", -1), ("_id", 1)]))
+        return [KeyRecord(row["kid"], row["jwk"], row["created"], row["retired"]) for row in rows]
+
+    def drop(self, retired_before: datetime) -> None:
+        """Forget keys that retired before that time."""
+        with translated():
+            self._rows.delete_many({"t": self._tenant, "retired": {"$lt": retired_before}})
+
+
+class OAuthStore:
+    """All of it. `close` gives the connections back."""
+
+    def __init__(self, client: BlockingClient, database: str, tenant: str) -> None:
+        self._client = client
+        rows = client[database]
+        self.tenant = tenant
+        self.clients = Clients(rows, tenant)
+        self.keys = Keys(rows, tenant)
+        self.users = Users(rows, tenant)
+        self.sessions = Sessions(rows, tenant)
+        self.attempts = Attempts(rows, tenant)
+        self.txns = Txns(rows, tenant)
+        self.launches = Launches(rows, tenant)
+        self.codes = Codes(rows, tenant)
+        self.grants = Grants(rows, tenant)
+
+    @classmethod
+    def of(cls, settings: Settings) -> OAuthStore:
+        """The store on the MongoDB of the settings, which must name one. Raises CannotStart."""
+        uri = settings.mongodb_uri
+        if uri is None:
+            raise ValueError("no MongoDB URI")
+        return cls(connect_blocking(uri.get_secret_value()), settings.database, settings.tenant)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
