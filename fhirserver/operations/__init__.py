@@ -35,7 +35,7 @@ class Operation:
 
     `definition`: canonical, where "{type}" stands for the resource type.
     `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
-    `native`: it may answer in a format of its own, which Accept and _format may then name.
+    `native`: media types of its own in which it answers, which Accept and _format may then name.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
     and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     """
@@ -50,7 +50,7 @@ class Operation:
     affects_state: bool = False
     needs: tuple[str, ...] | None = None
     judges_body: bool = False
-    native: bool = False
+    native: tuple[str, ...] = ()
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -78,6 +78,8 @@ def _core(name: str) -> str:
 
 _TERMINOLOGY = ("r", "s")
 
+_TEXT = ("text/plain",)
+_REPORT = ("application/json", "text/csv", "application/x-ndjson", "text/html")
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         operation.name: operation
@@ -147,7 +149,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 ledger.handle_proof,
                 "Proof that the event is in the sealed log, as text",
                 types=("AuditEvent",),
-                native=True,
+                native=_TEXT,
             ),
             Operation(
                 "checkpoint",
@@ -157,7 +159,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 ledger.handle_checkpoint,
                 "The newest signed checkpoint of the audit log, as text",
                 types=("AuditEvent",),
-                native=True,
+                native=_TEXT,
             ),
             Operation(
                 "consistency",
@@ -167,7 +169,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 ledger.handle_consistency,
                 "Proof that the log of one checkpoint begins with that of another, as text",
                 types=("AuditEvent",),
-                native=True,
+                native=_TEXT,
             ),
             Operation(
                 "report",
@@ -177,7 +179,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_report,
                 "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
                 types=("AuditEvent",),
-                native=True,
+                native=_REPORT,
             ),
             Operation(
                 "access-report",
@@ -187,7 +189,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_access_report,
                 "Who has seen the data of this patient",
                 types=("Patient",),
-                native=True,
+                native=_REPORT,
             ),
             Operation(
                 "incident-report",
@@ -197,7 +199,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_incident_report,
                 "Affected persons, deadlines and drafts for an incident",
                 types=("AuditEvent",),
-                native=True,
+                native=_REPORT,
             ),
             Operation(
                 "expand",
