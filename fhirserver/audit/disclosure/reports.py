@@ -168,6 +168,17 @@ def _mass_access(facts: Sequence[Fact], known: Known) -> Table:
     return Table("mass-access", ("hour", "who", "patients", "events"), tuple(rows))
 
 
+def _volume(facts: Sequence[Fact], known: Known) -> Table:
+    days: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        days[fact.at.astimezone(known.zone).date().isoformat()].append(fact)
+    rows = tuple(
+        (day, len(those), _patients(those), sum(bool(fact.denied) for fact in those))
+        for day, those in days.items()
+    )
+    return Table("volume", ("day", "events", "patients", "denials"), rows)
+
+
 def _export_volume(facts: Sequence[Fact], known: Known) -> Table:
     days: dict[tuple[str, str], list[Fact]] = defaultdict(list)
     for fact in facts:
@@ -224,6 +235,7 @@ REPORTS: Mapping[str, Report] = {
     "after-hours": _after_hours,
     "vip": _protected,
     "break-glass": _break_glass,
+    "volume": _volume,
     "export-volume": _export_volume,
     "mass-access": _mass_access,
     "searched-for": _searched_for,
