@@ -267,7 +267,6 @@ class Officers:
         return guarded
 
     def _failed(self, problem: OutcomeError, language: str, look: Look | None) -> Response:
-        print("DBG", repr(problem), problem.issues, flush=True)
         known = {400: "bad", 403: "refused", 404: "gone", 410: "gone", 409: "busy"}
         key = known.get(problem.status, "busy")
         status = problem.status if problem.status in known or problem.status == 503 else 500
