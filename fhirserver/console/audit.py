@@ -192,11 +192,13 @@ class Officers:
         rows = {row["day"]: row for row in await self._desk.rows(look.officer.agent, "report", asked)}
         empty = {"events": 0, "patients": 0, "denials": 0}
         table = [(day, rows.get(day.isoformat(), empty)) for day in days]
+        told = _Told(self._desk.zone, look.language)
         charts = [
             (
                 name,
                 bars(
-                    self._pages.phrase(look.language, f"chart_{name}"), [(d, int(r[name])) for d, r in table]
+                    self._pages.phrase(look.language, f"chart_{name}"),
+                    [(told.day(d), int(r[name])) for d, r in table],
                 ),
             )
             for name in ("events", "denials")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT, _LEFT, _FOOT, _TOP = 700, 220, 56, 26, 12
 
 
-def bars(title: str, values: Sequence[tuple[date, int]]) -> Markup:
-    """One bar for each day. `title`: what screen readers say of the picture."""
+def bars(title: str, values: Sequence[tuple[str, int]]) -> Markup:
+    """One bar for each (label, value). `title`: what screen readers say of the picture."""
     most = _ceiling(max((value for _, value in values), default=0))
     step = (_WIDTH - _LEFT) / max(1, len(values))
     height = _HEIGHT - _FOOT - _TOP
@@ -41,7 +40,7 @@ def bars(title: str, values: Sequence[tuple[date, int]]) -> Markup:
         )
         parts.append(
             Markup('<text class="axis" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-                x + step / 2, _HEIGHT - 6, f"{day:%d/%m}"
+                x + step / 2, _HEIGHT - 6, day
             )
         )
     return Markup("").join([*parts, Markup("</svg>")])

@@ -57,7 +57,7 @@ def test_an_auditor_signs_in_finds_an_event_checks_the_log_and_takes_a_report_ho
 
         for name in ("Denied", "Emergencies", "Alerts", "Volumes"):
             page.click(f"nav >> text={name}")
-            assert page.get_attribute("nav a:has-text('%s')" % name, "aria-current") == "page"
+            assert page.get_attribute(f"nav a:has-text('{name}')", "aria-current") == "page"
             _keep(page, name.lower())
         page.click("nav >> text=Reports")
         _keep(page, "reports")

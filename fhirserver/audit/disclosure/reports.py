@@ -210,8 +210,10 @@ def _break_glass(facts: Sequence[Fact], known: Known) -> Table:
 
 
 def _review(start: Fact, under: Sequence[Fact], now: datetime) -> str:
-    """A grant counts as reviewed when somebody else has recorded that."""
-    if any(fact.type == _USED_LOG and fact.user and fact.user != start.user for fact in under):
+    """A grant counts as reviewed when somebody else has recorded that; of several under one token, the one named."""
+    reviews = [fact for fact in under if fact.type == _USED_LOG and fact.user and fact.user != start.user]
+    named = [{one for one in fact.resources if one.startswith("AuditEvent/")} for fact in reviews]
+    if any(not events or f"AuditEvent/{start.id}" in events for events in named):
         return "reviewed"
     return "overdue" if now - start.at > timedelta(hours=REVIEW_HOURS) else "pending"
 
