@@ -343,7 +343,7 @@ class _Told:
 
     def code(self, code: str) -> str:
         """A code of an event."""
-        found = self._words.get(f"code_{code}")
+        found = self._words.get(f"code_{code.removeprefix('alert-')}")
         return found if found is not None else report_words.code(code, _REPORT_LANGUAGES[self._language])
 
     def codes(self, codes: tuple[str, ...]) -> str:
