@@ -192,16 +192,17 @@ class Issuers:
         scope = _claim(claims, issuer.scope)
         scopes = parse(scope if isinstance(scope, str) else " ".join(_texts(scope)), self._vocabulary)
         client, subject = text(issuer.client), claims["sub"]
-        patient = text(issuer.patient)
+        patient, fhir_user = text(issuer.patient), self._own_resource(text(issuer.fhir_user))
+        acts_for = [*_texts(_claim(claims, issuer.acts_for)), *_own_patient(fhir_user)]
         agent = Agent(
             f"jwt:{name[:12]}",
             client=client,
             user=None if subject == client else f"{issuer.issuer}|{subject}",  # RFC 9068 section 2.2
-            fhir_user=self._own_resource(text(issuer.fhir_user)),
+            fhir_user=fhir_user,
             roles=frozenset(_texts(_claim(claims, issuer.roles))),
             scopes=scopes,
             patient=patient if patient is not None and ID.fullmatch(patient) else None,
-            acts_for=frozenset(id for id in _texts(_claim(claims, issuer.acts_for)) if ID.fullmatch(id)),
+            acts_for=frozenset(id for id in acts_for if ID.fullmatch(id)),
             policy=f"urn:ietf:params:oauth:jti:{claims['jti']}"
             if isinstance(claims.get("jti"), str)
             else None,
@@ -215,6 +216,11 @@ class Issuers:
         parts = (reference or "").removeprefix(f"{self._audience}/").split("/")
         known = len(parts) == 2 and self._vocabulary.is_type(parts[0]) and ID.fullmatch(parts[1])
         return "/".join(parts) if known else None
+
+
+def _own_patient(fhir_user: str | None) -> list[str]:
+    type, _, id = (fhir_user or "").partition("/")
+    return [id] if type == "Patient" else []
 
 
 def _check_url(url: str, *, insecure: bool) -> None:

@@ -260,6 +260,8 @@ class Planner:
         self, agent: Agent, situation: Situation, roles: tuple[Role, ...], type: str
     ) -> Iterable[Expression]:
         """What labels and consents keep from a user, as conditions that hold for the rest."""
+        if type in _WHOLE:
+            return
         labels = uncleared(roles)
         if labels:
             yield Not(Equals("_security", labels))
@@ -336,6 +338,7 @@ class Planner:
 
 
 _BEHIND = frozenset((BEHIND,))
+_WHOLE = frozenset(("AuditEvent", "Provenance"))  # who may see the trail sees all of it
 _APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
 
 

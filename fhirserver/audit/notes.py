@@ -46,7 +46,7 @@ class Checkpoint:
         lines = text.split("\n")
         if len(lines) < 5 or lines[-1] or not _SIZE.fullmatch(lines[1]) or not lines[3].startswith("sealed "):
             raise BadNote("the note is no checkpoint: origin, size, root and time are expected")
-        return cls(lines[0], int(lines[1]), _decoded(lines[2], 32), lines[3].removeprefix("sealed "))
+        return cls(lines[0], int(lines[1]), decoded(lines[2], 32), lines[3].removeprefix("sealed "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class VerifierKey:
         """The key of its one-word form. Raises BadNote."""
         name, _, rest = vkey.partition("+")
         id, _, encoded = rest.partition("+")
-        data = _decoded(encoded, 33)
+        data = decoded(encoded, 33)
         key = cls(name, data[1:])
         if not _NAME.fullmatch(name) or data[:1] != _ED25519 or id != key.key_id.hex():
             raise BadNote("a verifier key has the form name+id+key, with an Ed25519 key")
@@ -115,7 +115,7 @@ def split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
     for line in lines[:-1].split("\n"):
         dash, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
-        data = _decoded(encoded, None)
+        data = decoded(encoded, None)
         if dash != _DASH or not _NAME.fullmatch(name) or len(data) < 5:
             raise BadNote("a signature line has the form: dash, name, base64")
         signatures.append((name, data[:4], data[4:]))
@@ -138,7 +138,8 @@ def signed_by(note: str, keys: Sequence[VerifierKey]) -> tuple[str, list[Verifie
     return text, found
 
 
-def _decoded(text: str, size: int | None) -> bytes:
+def decoded(text: str, size: int | None) -> bytes:
+    """The bytes of base64 in its one canonical spelling. `size`: how many are expected. Raises BadNote."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from fhirserver.audit import merkle
 from fhirserver.audit.keys import KnownKey
-from fhirserver.audit.ledger import entry, leaf
-from fhirserver.audit.notes import BadNote
+from fhirserver.audit.ledger import ENTRY_SIZE, HASH_SIZE, entry, leaf
+from fhirserver.audit.notes import BadNote, decoded
 from fhirserver.audit.tiles import StoredTree
 from fhirserver.audit.verify_report import anchor_of
 from fhirserver.outcome import BadRequest, Conflict, NotFound
@@ -66,9 +66,9 @@ def check_proof(body: bytes, proof: str, keys: Sequence[KnownKey], origin: str) 
         raise BadProof("this is no c2sp.org/tlog-proof@v1")
     try:
         checkpoint = anchor_of(note, keys, origin)
-        proven = base64.b64decode(lines[1].removeprefix("extra "), validate=True)
+        proven = decoded(lines[1].removeprefix("extra "), ENTRY_SIZE)
         index = int(lines[2].removeprefix("index "))
-        hashes = [base64.b64decode(line, validate=True) for line in lines[3:]]
+        hashes = [decoded(line, HASH_SIZE) for line in lines[3:]]
     except BadNote as error:
         raise BadProof(str(error)) from error
     except ValueError as error:

@@ -33,12 +33,15 @@ def fill(client: FhirClient, data_dir: Path) -> bool:
     started = time.monotonic()
     bundles = build(SEED, today)
     failed: list[str] = []
+    again: list[Request] = []
     stored = 0
 
-    def done(_: Request, sent: Sent) -> None:
+    def done(request: Request, sent: Sent) -> None:
         nonlocal stored
         stored += sent.stored
-        failed.extend(failure.text for failure in sent.failures)
+        if sent.failures:
+            failed.append(sent.failures[0].text)
+            again.append(request)
 
     requests = [_request(bundle) for bundle in bundles]
     try:
@@ -46,6 +49,8 @@ def fill(client: FhirClient, data_dir: Path) -> bool:
             client, iter(requests[:1]), parallel=1, done=done
         )  # the clinic itself, then what refers to it
         send_all(client, iter(requests[1:]), parallel=PARALLEL, done=done)
+        repeated, again, failed = again, [], []  # what lost to others on a busy machine, one by one
+        send_all(client, iter(repeated), parallel=1, done=done)
     except Unreachable:
         return False
     if failed:

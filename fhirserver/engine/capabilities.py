@@ -5,6 +5,7 @@ Source: hl7.org/fhir/R4/capabilitystatement.html
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fhirserver import __version__
@@ -12,7 +13,7 @@ from fhirserver.access.oauth.discovery import capability_security
 from fhirserver.context import Kind
 from fhirserver.engine.routes import COMPARTMENTS, ROUTES
 from fhirserver.interactions.auditevents import AUDIT_TYPE
-from fhirserver.operations import OPERATIONS
+from fhirserver.operations import OPERATIONS, Operation
 from fhirserver.outcome import CANONICAL
 
 if TYPE_CHECKING:
@@ -108,14 +109,17 @@ def _resource(type: str, services: Services, offered: set[str], incoming: list[s
     if incoming:
         resource["searchRevInclude"] = incoming
     resource["searchParam"] = _parameters(type, services)
-    operations = [
-        _operation(name, type)
-        for name, o in OPERATIONS.items()
-        if any(o.offered(level, type) for level in ("type", "instance"))
-    ]
-    if operations:
+    if operations := _operations(type, OPERATIONS.values()):
         resource["operation"] = operations
     return resource
+
+
+def _operations(type: str, among: Iterable[Operation]) -> list[dict[str, Any]]:
+    return [
+        _operation(o.name, type)
+        for o in among
+        if any(o.offered(level, type) for level in ("type", "instance"))
+    ]
 
 
 def _audit_events(services: Services) -> dict[str, Any]:
@@ -132,6 +136,7 @@ def _audit_events(services: Services) -> dict[str, Any]:
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
         "searchParam": [p for p in _parameters(AUDIT_TYPE, services) if p["name"] not in _WORDS],
+        "operation": _operations(AUDIT_TYPE, (o for o in OPERATIONS.values() if not o.affects_state)),
     }
 
 

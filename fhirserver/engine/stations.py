@@ -126,8 +126,8 @@ class Engine:
 
     async def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
         """What the agent may do with `interaction`, under its audit context. Raises Forbidden, NotAllowed."""
-        auditevents.check(interaction, self.auditor.searchable, self.services)
         permission = await self.gate.authorize(agent, interaction)
+        auditevents.check(interaction, self.auditor.searchable, self.services)
         apart, trace = auditevents.out_of_reach(interaction), interaction.trace
         criteria = permission.criteria
         if criteria is not None:

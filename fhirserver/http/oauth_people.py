@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhirserver.access.oauth.parts import digest
 from fhirserver.access.scopes import parse
-from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission
-from fhirserver.outcome import Gone, NotFound
+from fhirserver.context import Agent, Exchange, Interaction, Kind, Version
 from fhirserver.r4.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 _USES = {"official": 0, "usual": 1}
-_SYSTEM = Permission(Agent("launch"), "a launch context names existing resources")
+_SYSTEM = Agent("launch")  # a launch context names resources that exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +79,22 @@ class People:
 
     async def exists(self, patient: str, encounter: str | None) -> bool:
         """True where the patient is there, and the encounter is that patient's."""
-        store = self._engine().services.store
-        try:
-            await store.read("Patient", patient, permission=_SYSTEM)
-            if encounter is None:
-                return True
-            version = await store.read("Encounter", encounter, permission=_SYSTEM)
-        except (NotFound, Gone):
+        if await self._there("Patient", patient) is None:
+            return False
+        if encounter is None:
+            return True
+        version = await self._there("Encounter", encounter)
+        if version is None:
             return False
         subject = parse_json(version.raw or b"{}").get("subject", {}).get("reference", "")
         base = self._engine().services.settings.fhir_base
         return str(subject).removeprefix(f"{base}/").partition("/_history/")[0] == f"Patient/{patient}"
+
+    async def _there(self, type: str, id: str) -> Version | None:
+        """The current version of a resource, read as the server's own work, which is audited as such."""
+        interaction = Interaction(Kind.READ, type=type, id=id, url=f"{type}/{id}")
+        results = await self._engine().run(Exchange(_SYSTEM, (interaction,), uuid.uuid4().hex))
+        return results[0].version if results[0].status == 200 else None
 
     async def _ask(self, user: UserRecord, interaction: Interaction, address: str) -> Any:
         acts_for = _acts_for(user)

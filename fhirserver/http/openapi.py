@@ -108,6 +108,13 @@ def _called(name: str, stem: str, types: tuple[str, ...]) -> dict[str, Any]:
             described["parameters"] = [limited, *described["parameters"][1:]]
         if method == "POST":
             described["requestBody"]["required"] = operation.affects_state
+        if operation.native:
+            own = {media: {"schema": {"type": "string"}} for media in operation.native}
+            own |= {"application/json": {}} if "application/json" in own else {}
+            described["responses"]["200"] = {
+                "description": operation.summary,
+                "content": _content("Resource") | own,
+            }
         path[method.lower()] = described
     return path
 

@@ -36,7 +36,7 @@ class Operation:
 
     `definition`: canonical, where "{type}" stands for the resource type.
     `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
-    `native`: it may answer in a format of its own, which Accept and _format may then name.
+    `native`: media types of its own in which it answers, which Accept and _format may then name.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
     and the handler decides. None: "u" where it changes state, else "r" (without an id "s").
     """
@@ -51,7 +51,7 @@ class Operation:
     affects_state: bool = False
     needs: tuple[str, ...] | None = None
     judges_body: bool = False
-    native: bool = False
+    native: tuple[str, ...] = ()
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -79,6 +79,8 @@ def _core(name: str) -> str:
 
 _TERMINOLOGY = ("r", "s")
 
+_TEXT = ("text/plain",)
+_REPORT = ("application/json", "text/csv", "application/x-ndjson", "text/html")
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         operation.name: operation
@@ -148,7 +150,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 ledger.handle_proof,
                 "Proof that the event is in the sealed log, as text",
                 types=("AuditEvent",),
-                native=True,
+                native=_TEXT,
             ),
             Operation(
                 "checkpoint",
@@ -158,7 +160,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 ledger.handle_checkpoint,
                 "The newest signed checkpoint of the audit log, as text",
                 types=("AuditEvent",),
-                native=True,
+                native=_TEXT,
             ),
             Operation(
                 "consistency",
@@ -168,7 +170,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 ledger.handle_consistency,
                 "Proof that the log of one checkpoint begins with that of another, as text",
                 types=("AuditEvent",),
-                native=True,
+                native=_TEXT,
             ),
             Operation(
                 "alerts",
@@ -178,7 +180,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditdesk.handle_alerts,
                 "The alerts on the audit log, and who has acknowledged each",
                 types=("AuditEvent",),
-                native=True,
+                native=("application/json",),
             ),
             Operation(
                 "review",
@@ -188,7 +190,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditdesk.handle_review,
                 "Record that an alert or an emergency access was looked into",
                 types=("AuditEvent",),
-                native=True,
+                native=("application/json",),
             ),
             Operation(
                 "verify",
@@ -198,7 +200,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditdesk.handle_verify,
                 "Verify the whole audit log now: what was checked and found",
                 types=("AuditEvent",),
-                native=True,
+                native=("application/json",),
             ),
             Operation(
                 "report",
@@ -208,7 +210,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_report,
                 "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
                 types=("AuditEvent",),
-                native=True,
+                native=_REPORT,
             ),
             Operation(
                 "access-report",
@@ -218,7 +220,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_access_report,
                 "Who has seen the data of this patient",
                 types=("Patient",),
-                native=True,
+                native=_REPORT,
             ),
             Operation(
                 "incident-report",
@@ -228,7 +230,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_incident_report,
                 "Affected persons, deadlines and drafts for an incident",
                 types=("AuditEvent",),
-                native=True,
+                native=_REPORT,
             ),
             Operation(
                 "expand",

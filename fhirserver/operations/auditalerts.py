@@ -12,7 +12,7 @@ from fhirserver.audit.alertbook import ACKNOWLEDGED
 from fhirserver.audit.disclosure.alerts import Alert, Surroundings, Thresholds, alerts_in
 from fhirserver.audit.disclosure.facts import Fact
 from fhirserver.context import Agent, Permission, Request, Trace
-from fhirserver.operations.auditdata import facts_between, on_behalf, protected_patients
+from fhirserver.operations.auditdata import facts_between, own_view, protected_patients
 from fhirserver.operations.auditreports import require_auditor
 from fhirserver.outcome import NotFound, OutcomeError
 from fhirserver.r4.jsontext import parse_json
@@ -83,7 +83,7 @@ async def alerts_between(
 ) -> list[RaisedAlert]:
     """The alerts of [start, end), oldest first, for auditors. Raises Forbidden."""
     require_auditor(permission)
-    reading = on_behalf(permission, "alerts")
+    reading = own_view(permission)
     security = ("type", "http://dicom.nema.org/resources/ontology/DCM|110113")
     raised = [fact for fact in await facts_between(services, start, end, reading, [security]) if fact.alert]
     used = ("type", "http://dicom.nema.org/resources/ontology/DCM|110101")
@@ -104,7 +104,7 @@ async def acknowledge(
     Raises Forbidden, NotFound where there is no such alert.
     """
     require_auditor(permission)
-    version = await services.store.read("AuditEvent", alert, permission=on_behalf(permission, "alerts"))
+    version = await services.store.read("AuditEvent", alert, permission=own_view(permission))
     subtypes = parse_json(version.raw or b"{}").get("subtype", ())
     if not any(coding.get("code", "").startswith("alert-") for coding in subtypes):
         raise NotFound("There is no alert with the id that was asked for.", code="alert-unknown")

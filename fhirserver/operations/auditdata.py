@@ -36,6 +36,12 @@ def on_behalf(permission: Permission, reason: str) -> Permission:
     return Permission(permission.agent, reason, trace=own)
 
 
+def own_view(permission: Permission) -> Permission:
+    """The same rights, without counting what a report reads as shown to its reader: the report is one event."""
+    trace = permission.trace
+    return replace(permission, trace=Trace(trace.record, trace.new_id) if trace is not None else None)
+
+
 async def facts_between(
     services: Services,
     start: int,

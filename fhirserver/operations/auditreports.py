@@ -23,6 +23,7 @@ from fhirserver.operations.auditdata import (
     moment,
     names_of,
     on_behalf,
+    own_view,
     protected_patients,
     same_patient,
     subjects_of,
@@ -34,6 +35,7 @@ from fhirserver.paging import parse_moment
 if TYPE_CHECKING:
     from fhirserver.services import Services
 
+AUDITOR = "auditor"
 DEFAULT_DAYS = 30
 DORMANT_DAYS = 365
 _REPORT = ("kind", "start", "end", "patient", "agent", "value", "_format", "language")
@@ -90,7 +92,7 @@ async def handle_access_report(
             code="access-report-forbidden",
         )
     reading = on_behalf(permission, "access report of the patient")
-    facts = await _of_patient(services, id, question, reading)
+    facts = await _of_patients(services, await same_patient(services, id, reading), question, reading)
     shown = (
         {fact.user for fact in facts}
         | {fact.organization for fact in facts}
@@ -108,10 +110,10 @@ async def handle_incident_report(
     given = dict(_pairs(interaction, _INCIDENT))
     question = _question(given, services, ("start", "end"))
     require_auditor(permission)
-    reading = on_behalf(permission, "incident report")
+    reading, view = on_behalf(permission, "incident report"), own_view(permission)
     facts = [
         fact
-        for fact in await facts_between(services, question.start, question.end, reading)
+        for fact in await facts_between(services, question.start, question.end, view)
         if _is_of(fact, given)
     ]
     chosen = services.settings.audit
@@ -130,23 +132,22 @@ async def report(kind: str, question: Question, permission: Permission, services
     """The table of a report. The permission must be an auditor's."""
     if kind == "integrity":
         return await integrity(services)
-    reading = on_behalf(permission, f"audit report {kind}")
+    reading, view = on_behalf(permission, f"audit report {kind}"), own_view(permission)
     given, more = question.given, []
     if "agent" in given and "/" in given["agent"]:
         more.append(("agent", given["agent"]))
     if kind == "denied":
         more.append(("denied", "true"))
     if "patient" in given:
-        facts = await _of_patient(
-            services, given["patient"].removeprefix("Patient/"), question, reading, more
-        )
+        patients = await same_patient(services, given["patient"].removeprefix("Patient/"), reading)
+        facts = await _of_patients(services, patients, question, view, more)
     else:
-        facts = await facts_between(services, question.start, question.end, reading, more)
+        facts = await facts_between(services, question.start, question.end, view, more)
     if "agent" in given:
         facts = [fact for fact in facts if given["agent"] in (fact.user, fact.client)]
     known = _known(services, await names_of(services, reports.references(facts), reading))
     if kind == "dormant":
-        before = await facts_between(services, question.start - DORMANT_DAYS * _DAY, question.start, reading)
+        before = await facts_between(services, question.start - DORMANT_DAYS * _DAY, question.start, view)
         names = await names_of(services, reports.references(before), reading)
         return reports.dormant(before, facts, replace(known, names=names))
     if kind == "vip":
@@ -163,17 +164,19 @@ def require_auditor(permission: Permission) -> None:
 
 
 def _is_auditor(permission: Permission) -> bool:
-    return "AuditEvent" not in permission.denied and permission.restriction("AuditEvent") is None
+    """True for the role of auditors, and for who may see the log without any restriction (a backend, open mode)."""
+    if "AuditEvent" in permission.denied:
+        return False
+    return AUDITOR in permission.agent.roles or permission.restriction("AuditEvent") is None
 
 
-async def _of_patient(
+async def _of_patients(
     services: Services,
-    id: str,
+    patients: frozenset[str],
     question: Question,
     permission: Permission,
     more: Sequence[tuple[str, str]] = (),
 ) -> list[Fact]:
-    patients = await same_patient(services, id, permission)
     pairs = [("patient", ",".join(sorted(patients))), *more]
     facts = await facts_between(services, question.start, question.end, permission, pairs)
     return [fact for fact in facts if fact.patient in patients]

@@ -2,7 +2,7 @@
 
 Values become operands and nothing else: no text of a client is ever a key.
 
-Chain, Has and Hierarchy must have been replaced (store/resolve.py) by Keys, Equals or Joined before. Strings
+Chain, Has, Hierarchy and Coded must have been replaced (store/resolve.py) by Keys, Equals or Joined before. Strings
 are matched by ranges, not by patterns, wherever the start of a value is asked for; both bounds of an interval
 go into one $elemMatch, so that one index scan is closed on both sides. Source of the layout:
 docs/explanation/storage.
@@ -160,7 +160,7 @@ def _beyond(bounds: tuple[Bound, ...]) -> int | None:
 def restriction_compiler(tenant: str) -> Callable[[Permission, str], Filter | None]:
     """The function that makes a Permission's restriction on a type a filter, None where there is none.
 
-    Raises NotSupported for a restriction that reaches other resources (Chain, Has, Hierarchy).
+    Raises NotSupported for a restriction that reaches other resources (Chain, Has, Hierarchy, Coded).
     """
 
     def compile_restriction(permission: Permission, type: str) -> Filter | None:

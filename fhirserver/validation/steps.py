@@ -85,16 +85,18 @@ def aggregated(allowed: frozenset[str]) -> Check:
         if not isinstance(reference, str):
             return None
         if reference.startswith("#"):
-            text = "" if contained else "A reference here must not point to a contained resource."
-        elif not outside:
-            text = "A reference here must point to a contained resource."
-        elif bundled and scope.bundle is not None and scope.target(reference) is None:
-            text = "A reference here must point to a resource of the same Bundle."
-        else:
-            text = ""
-        return [Problem("wrong-aggregation", IssueCode.VALUE, text, [".reference"])] if text else None
+            return None if contained else _aggregated_otherwise("must not point to a contained resource")
+        if not outside:
+            return _aggregated_otherwise("must point to a contained resource")
+        if bundled and scope.bundle is not None and scope.target(reference) is None:
+            return _aggregated_otherwise("must point to a resource of the same Bundle")
+        return None
 
     return check
+
+
+def _aggregated_otherwise(words: str) -> Problems:
+    return [Problem("wrong-aggregation", IssueCode.VALUE, f"A reference here {words}.", [".reference"])]
 
 
 def rule_check(rule: Json, holds: Invariant) -> Check:

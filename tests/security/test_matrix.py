@@ -61,7 +61,14 @@ OPERATION_LETTERS: dict[str, tuple[str | None, str | None, str | None]] = {
     "subsumes": ("r|s", "r|s", None),
     "translate": ("r|s", "r|s", None),
     "validate": ("c|u", "c|u", None),
+    "proof": ("r", None, None),
+    "checkpoint": (None, "s", None),
+    "consistency": (None, "s", None),
+    "report": (None, "s", None),
+    "access-report": ("r", None, None),
+    "incident-report": (None, "s", None),
 }
+DECIDES_FURTHER = ("access-report",)  # the handler asks whose patient it is
 CALLABLE = [(key, letters) for key, letters in LETTERS.items() if letters and key != ("POST", "/")]
 
 
@@ -145,4 +152,4 @@ def test_an_operation_needs_exactly_its_letters(callers: Callers, name: str) -> 
         for enough in letters.split("|"):
             exact = "".join(x for x in "cruds" if x in enough)
             opened = callers.client("system", f"system/{type}.{exact}").request(**call)
-            assert opened.status_code not in (401, 403, 405, 500), opened.text
+            assert opened.status_code not in (401, 403, 405, 500) or name in DECIDES_FURTHER, opened.text

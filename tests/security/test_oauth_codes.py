@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from fhirserver.store.oauth_users import UserRecord
-from tests.kit.oauth import CALLBACK, App, Person, Realm, challenge, tokens_of, told
+from tests.kit.oauth import CALLBACK, App, Person, Realm, challenge, tokens_of, told, web
 
 SCOPE = "openid launch/patient patient/*.rs offline_access"
 
@@ -47,7 +47,7 @@ def code(realm: Realm, session: Person, patients: tuple[str, str]) -> Callable[.
 
 def works(realm: Realm, token: str) -> bool:
     """Whether the FHIR API takes the token. A test's own look at it: no cache stands in between."""
-    response = httpx.get(f"{realm.server.root}/auth/userinfo", headers={"authorization": f"Bearer {token}"})
+    response = web().get(f"{realm.server.root}/auth/userinfo", headers={"authorization": f"Bearer {token}"})
     return response.status_code == 200
 
 
@@ -317,7 +317,7 @@ def launcher(realm: Realm) -> str:
 
 
 def a_launch(realm: Realm, token: str, **body: Any) -> httpx.Response:
-    return httpx.post(
+    return web().post(
         f"{realm.server.root}/auth/launch", json=body, headers={"authorization": f"Bearer {token}"}
     )
 

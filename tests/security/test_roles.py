@@ -203,3 +203,36 @@ def test_reception_and_billing_see_no_clinical_data(callers: Callers) -> None:
     assert_outcome(
         reception.get("/Patient?_has:Condition:patient:code=86406008"), 403, "forbidden", "scope-insufficient"
     )
+
+
+def test_a_binary_is_written_and_read_where_its_context_is_seen(callers: Callers) -> None:
+    doctor = callers.client("doctor", "user/*.cruds")
+    body = {"resourceType": "Binary", "contentType": "text/plain", "data": "b3du"}
+    for context in ({}, {"reference": "DocumentReference/doc2"}, {"reference": "Binary/bin2"},
+                    {"reference": "DocumentReference/absent"}, {"reference": "Task/task1"}):  # fmt: skip
+        refused = doctor.create(body | ({"securityContext": context} if context else {}))
+        assert_outcome(refused, 403, "forbidden", "outside-permission")
+    made = doctor.create(body | {"securityContext": {"reference": "DocumentReference/doc1"}})
+    assert made.status_code == 201
+    url = f"/Binary/{made.json()['id']}"
+    assert doctor.get(url).status_code == 200
+    assert doctor.get(url, headers={"accept": "text/plain"}).content == b"own"
+    moved = made.json() | {"securityContext": {"reference": "DocumentReference/doc2"}}
+    assert_outcome(doctor.update(moved), 403, "forbidden", "outside-permission")
+    stranger = callers.client("stranger", "user/*.cruds")
+    for headers in ({}, {"accept": "text/plain"}):
+        assert stranger.get(url, headers=headers).status_code == 404
+    assert_outcome(doctor.get("/Binary"), 403, "forbidden", "scope-insufficient")
+
+
+def test_the_trail_is_whole_for_an_auditor_and_closed_to_everyone_else(callers: Callers) -> None:
+    """Neither labels nor consents narrow it, which the reports rely on."""
+    assert (
+        callers.client("auditor", EVERYTHING).get("/AuditEvent/$report").status_code == 400
+    )  # names no report
+    for person, scope, more in (
+        ("doctor", EVERYTHING, {}), ("manager", EVERYTHING, {}), ("admin", EVERYTHING, {}),
+        ("ana", "patient/AuditEvent.rs", {"patient": "p1"}), ("ana", "user/AuditEvent.rs", {}),
+    ):  # fmt: skip
+        client = callers.client(person, scope, **more)
+        assert client.get("/AuditEvent/$report?kind=denied").status_code == 403, person

@@ -74,6 +74,8 @@ _CODES: Mapping[str, tuple[str, str]] = {
     "disclose": ("Compartilhamento", "Disclosure"),
     "batch": ("Lote", "Batch"),
     "transaction": ("Transação", "Transaction"),
+    "110120": ("Início do sistema", "System start"),
+    "110121": ("Fim do sistema", "System stop"),
     "110122": ("Entrada no sistema", "Login"),
     "110123": ("Saída do sistema", "Logout"),
     "110126": ("Falha de autenticação", "Authentication failure"),

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.fhirpath.compile import compile_node
+from fhirserver.r4.fhirpath.direct import Undecided, direct
 from fhirserver.r4.fhirpath.model import Item, Model
 from fhirserver.r4.fhirpath.state import BUDGET, Environment, Items, Run, State
 from fhirserver.r4.fhirpath.values import system, truth
@@ -42,6 +43,7 @@ class FhirPath:
         expression gives nothing, and raises PathError where it cannot be evaluated.
         """
         run, model, environment = self.compile(expression), self._model, self.environment
+        quick = direct(parse_path(expression), model.elements, type)
 
         def test(value: Any, resource: Any, root: Any = None, extra: Any = None) -> bool | None:
             focus = [model.item(value, type, extra)]
@@ -49,7 +51,19 @@ class FhirPath:
             state = State(model, environment, focus, resource, whole, False, budget)
             return truth(run(state, focus), "an invariant")
 
-        return test
+        if quick is None:
+            return test
+        at_once = quick
+
+        def quick_test(value: Any, resource: Any, root: Any = None, extra: Any = None) -> bool | None:
+            if extra is not None:
+                return test(value, resource, root, extra)
+            try:
+                return at_once(value)
+            except Undecided:
+                return test(value, resource, root, extra)
+
+        return quick_test
 
     def items(
         self,

@@ -112,7 +112,7 @@ def test_no_parameter_finds_what_does_not_match(fhir: Fhir, event: dict[str, Any
 
 def test_denied_attempts_are_found(fhir: Fhir) -> None:
     request_id = unique("denied")
-    fhir.get("/Patient/1", headers={"authorization": "Basic x", "x-request-id": request_id})
+    fhir.get("/Patient/1", headers={"authorization": "Bearer nobody", "x-request-id": request_id})
     for query in ("denied=true", f"subtype={SUBTYPE}|denied", "subtype=denied-authn"):
         assert fhir.ids(f"/AuditEvent?{query}&_sort=-date&_count=50"), query
 

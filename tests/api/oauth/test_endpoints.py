@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kit.oauth import CALLBACK, Realm, new_key, tokens_of
+from tests.kit.oauth import CALLBACK, Realm, new_key, tokens_of, web
 
 SCOPE = "openid fhirUser launch/patient patient/*.rs offline_access"
 
@@ -23,17 +23,17 @@ def tokens(realm: Realm, patients: tuple[str, str]) -> tuple[Any, Any, dict[str,
 
 def test_every_document_names_the_same_addresses(realm: Realm) -> None:
     root = realm.server.root
-    smart = httpx.get(f"{root}/fhir/.well-known/smart-configuration", headers={"accept": "text/html"})
+    smart = web().get(f"{root}/fhir/.well-known/smart-configuration", headers={"accept": "text/html"})
     assert smart.headers["content-type"] == "application/json"
     told = smart.json()
     assert told["code_challenge_methods_supported"] == ["S256"]
     assert "registration_endpoint" in told
     for path in ("openid-configuration", "oauth-authorization-server"):
-        other = httpx.get(f"{root}/.well-known/{path}").json()
+        other = web().get(f"{root}/.well-known/{path}").json()
         shared = told.keys() & other.keys() - {"token_endpoint_auth_methods_supported"}
         assert {name: told[name] for name in shared} == {name: other[name] for name in shared}
         assert other["authorization_response_iss_parameter_supported"] is True
-    security = httpx.get(f"{root}/fhir/metadata").json()["rest"][0]["security"]
+    security = web().get(f"{root}/fhir/metadata").json()["rest"][0]["security"]
     assert security["cors"] is True
     assert security["service"][0]["coding"][0]["code"] == "SMART-on-FHIR"
     addresses = {one["url"]: one["valueUri"] for one in security["extension"][0]["extension"]}
@@ -47,11 +47,11 @@ def test_every_document_names_the_same_addresses(realm: Realm) -> None:
 
 
 def test_every_address_of_the_documents_answers(realm: Realm) -> None:
-    told = httpx.get(f"{realm.server.root}/.well-known/openid-configuration").json()
+    told = web().get(f"{realm.server.root}/.well-known/openid-configuration").json()
     for name, url in told.items():
         if name.endswith(("_endpoint", "_uri")):
             assert url.startswith(realm.server.root)
-            assert httpx.get(url).status_code in (200, 303, 400, 401, 405), name
+            assert web().get(url).status_code in (200, 303, 400, 401, 405), name
 
 
 def test_a_client_learns_about_its_own_tokens(realm: Realm, tokens: Any, patients: tuple[str, str]) -> None:
@@ -75,10 +75,10 @@ def test_other_tokens_are_told_to_none_but_those_who_may_know(realm: Realm, toke
     assert able.post("/auth/introspect", form).json()["active"] is True
     url = f"{realm.server.root}/auth/introspect"
     bearer = {"authorization": f"Bearer {realm.token('__introspect')}"}
-    assert httpx.post(url, data=form, headers=bearer).json()["active"] is True
+    assert web().post(url, data=form, headers=bearer).json()["active"] is True
     wrong = {"authorization": f"Bearer {realm.token('system/*.rs')}"}
     for more in ({"headers": wrong}, {"auth": (able.id, "wrong")}, {}):
-        refused = httpx.post(url, data=form, **more)
+        refused = web().post(url, data=form, **more)
         assert refused.status_code == 401
         assert "www-authenticate" in refused.headers
     assert realm.app().post("/auth/introspect", form).status_code == 401
@@ -122,8 +122,8 @@ def test_a_public_app_refreshes_without_naming_itself_and_a_confidential_one_doe
     own = tokens_of(public, user, SCOPE, patient=patients[0])
     url = f"{realm.server.root}/auth/token"
     form = {"grant_type": "refresh_token", "refresh_token": own["refresh_token"]}
-    assert httpx.post(url, data=form).status_code == 200
-    refused = httpx.post(url, data=form | {"refresh_token": tokens[2]["refresh_token"]})
+    assert web().post(url, data=form).status_code == 200
+    refused = web().post(url, data=form | {"refresh_token": tokens[2]["refresh_token"]})
     assert refused.json()["error"] == "invalid_client"
     assert tokens[0].refresh(tokens[2]["refresh_token"]).status_code == 200
 
@@ -152,7 +152,7 @@ def register(realm: Realm, token: str = "r" * 40, **metadata: Any) -> httpx.Resp
         "redirect_uris": [CALLBACK],
         "scope": "launch/patient patient/Observation.rs",
     }
-    return httpx.post(
+    return web().post(
         f"{realm.server.root}/auth/register",
         json=good | metadata,
         headers={"authorization": f"Bearer {token}"},

@@ -15,7 +15,7 @@ from fhirserver.validation import Validator
 
 ROOT = data_root("terminology")
 FILES = sorted(ROOT.glob("*/*.json"))
-FS = "https://fhirserver.example"
+FS = "https://fhirserver.example/br"
 TUSS = (
     *range(23, 29), *range(34, 40), *range(41, 54), 55, 56, 57, 59, 60, 61, 62, *range(72, 79), 80, 81, 87,
 )  # fmt: skip

@@ -1,0 +1,90 @@
+"""Reports on the audit log are for auditors; a patient gets the report on their own data, and nobody else's.
+
+Rules: docs/how-to/audit-reports.md (who may), docs/explanation/access.md (separation of duties).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.kit.client import Fhir, assert_outcome
+from tests.kit.tokens import Callers
+from tests.security.clinic import SECRET
+
+EVERYTHING = "user/*.cruds user/AuditEvent.rs user/Provenance.rs"
+REPORTS = ("access", "user-activity", "denied", "vip", "dormant", "integrity")
+
+
+@pytest.fixture(scope="module")
+def auditor(callers: Callers) -> Fhir:
+    return callers.client("auditor", "user/AuditEvent.rs user/Provenance.rs")
+
+
+@pytest.mark.parametrize(
+    "person", ["doctor", "stranger", "reception", "billing", "manager", "admin", "nobody"]
+)
+def test_who_is_no_auditor_gets_no_report(callers: Callers, person: str) -> None:
+    client = callers.client(person, EVERYTHING)
+    assert client.get("/AuditEvent/$report?kind=access").status_code == 403
+    assert client.get("/AuditEvent/$checkpoint").status_code == 403
+    assert client.post("/AuditEvent/$incident-report").status_code == 403
+    assert client.get("/Patient/p1/$access-report").status_code in (403, 404)
+
+
+def test_a_patient_gets_no_report_on_the_whole_log(callers: Callers) -> None:
+    ana = callers.client("ana", "patient/*.rs patient/AuditEvent.rs", patient="p1")
+    assert_outcome(ana.get("/AuditEvent/$report?kind=access"), 403, "forbidden", "report-forbidden")
+    assert_outcome(ana.get("/AuditEvent/$report?kind=integrity"), 403, "forbidden", "report-forbidden")
+    assert ana.post("/AuditEvent/$incident-report").status_code == 403
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_an_auditor_gets_every_report(auditor: Fhir, kind: str) -> None:
+    """The positive control."""
+    response = auditor.get(f"/AuditEvent/$report?kind={kind}")
+    assert response.status_code == 200, response.text
+    assert response.json()["rows"] or kind in ("vip", "dormant")
+
+
+def test_an_auditor_sees_no_clinical_data_through_a_report(auditor: Fhir, callers: Callers) -> None:
+    callers.client("doctor", "user/*.cruds").get("/Patient/p1")
+    rows = auditor.get("/AuditEvent/$report?kind=access&patient=p1").json()["rows"]
+    assert any(row["who"] == "doc" and row["action"] == "read" for row in rows)
+    assert not {"code", "text", "value"} & set(rows[0])
+
+
+def rows_of(client: Fhir, patient: str) -> list[dict[str, Any]]:
+    response = client.get(f"/Patient/{patient}/$access-report")
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["rows"]
+    return found
+
+
+def test_a_patient_sees_who_has_seen_their_data_and_not_those_of_others(
+    callers: Callers, auditor: Fhir
+) -> None:
+    ana = callers.client("ana", "patient/*.rs", patient="p1")
+    bia = callers.client("bia", "patient/*.rs", patient="p2")
+    callers.client("doctor", "user/*.cruds").get("/Patient/p1")
+    ana.get("/Patient/p1")
+    rows = rows_of(ana, "p1")
+    assert {("doc", "practitioner"), ("Abreu", "self")} <= {(row["who"], row["role"]) for row in rows}
+    assert SECRET not in str(rows)
+    shown = [
+        {name: cell for name, cell in row.items() if name != "who"} for row in rows
+    ]  # an issuer has a URL
+    assert "address" not in shown[0]
+    assert "127.0.0.1" not in str(shown)
+    refused = bia.get("/Patient/p1/$access-report")
+    assert refused.status_code in (403, 404)
+    # the attempt is in the report of the patient, and the auditor sees who it was
+    after = auditor.get("/AuditEvent/$report?kind=denied&patient=p1").json()["rows"]
+    assert any(row["patient"] == "Abreu" and row["action"] == "operation" for row in after)
+    assert len(rows_of(ana, "p1")) > len(rows)
+
+
+def test_a_guardian_gets_the_report_of_each_child(callers: Callers) -> None:
+    guardian = callers.client("guardian", "patient/*.rs", patient="p3")
+    assert isinstance(rows_of(guardian, "p3"), list)
