@@ -37,6 +37,7 @@ from fhirserver.audit.syslog import Feed as SyslogFeed
 from fhirserver.audit.syslog import Receiver
 from fhirserver.audit.watch import Watch
 from fhirserver.audit.worker import AuditWorker, Surroundings
+from fhirserver.console.audit import mount_console
 from fhirserver.console.pages import Pages, language_of
 from fhirserver.context import Agent, Interaction, Kind, Permission, Trace
 from fhirserver.engine.capabilities import capability_statement
@@ -213,7 +214,15 @@ class Foundation:
             build_new_id(),
             self.audit.feed,
             self.audit.alerts,
+            self.watch(),
         )
+
+    def watch(self) -> Watch:
+        """What verifies the audit log."""
+        settings, home = self.settings, self.home
+        check = IndexCheck(Indexer(self.core, settings.tenant, settings.fhir_base), settings.tenant)
+        positions = Positions(home.database)
+        return Watch(Ledger(home.audit), positions, KeyFiles.of(settings), check, self.audit.alarm, now)
 
     def gate(self, definitions: Definitions) -> Gate:
         """What lets requests in, over `definitions`."""
@@ -343,16 +352,18 @@ async def build(settings: Settings) -> Application:
     front.site = build_site(
         ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
     )
+    parts = assemble(settings, base.core, base.oauth)
     mount_oauth(
         front.site,
         settings,
-        assemble(settings, base.core, base.oauth),
+        parts,
         Pages(),
         language_of,
         lambda: front.fhir.engine,
         lambda: base.origins,
         base.audit.security.record,
     )
+    await mount_console(front.site, parts, lambda: front.fhir.engine, base.audit.security.record)
     await _follow_origins(base)
     tasks = [asyncio.create_task(_follow(base, front, own, profiles.stamp))]
     if settings.metrics_dir:
@@ -384,14 +395,13 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
     keys, alarm = KeyFiles.of(settings), base.audit.alarm
     await ledger.prepare()
     state = settings.data_dir / "audit" / "state.json"
-    check = IndexCheck(Indexer(base.core, settings.tenant, settings.fhir_base), settings.tenant)
     sealer = Sealer(
         ledger, keys, state, alarm, now, chosen.seal_interval, on_rotation=base.audit.note_rotation
     )
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "audit-seal": sealer.run,
         "audit-sweep": base.audit.sweeper.run,
-        "audit-verify": Watch(ledger, positions, keys, check, alarm, now).run,
+        "audit-verify": base.watch().run,
     }
     sinks = [to_file(chosen.anchor.file)] if chosen.anchor.file else []
     if chosen.anchor.email:

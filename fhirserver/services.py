@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fhirserver.access.breakglass import BreakGlass
     from fhirserver.audit.alertbook import AlertBook
     from fhirserver.audit.feed import Feed
+    from fhirserver.audit.watch import Watch
     from fhirserver.context import Permission, Version
     from fhirserver.r4.definitions import Definitions
     from fhirserver.r4.elements import Elements
@@ -31,7 +32,8 @@ class Services:
 
     `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered. Inside a
     transaction `store` is bound to it, and searches made through here see its writes. `feed`: takes AuditEvents of other
-    systems. `pseudonym`: what recorded queries hold for a value of a search parameter that identifies people.
+    systems. `pseudonym`: what recorded queries hold for a value of a search parameter that identifies people. `watch`:
+    verifies the audit log.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class Services:
     new_id: Callable[[], str]
     feed: Feed
     alerts: AlertBook
+    watch: Watch
 
     def within(self, store: Store) -> Services:
         """The same services on a store that is bound to a transaction."""

@@ -16,9 +16,11 @@ from fhirserver.context import Agent, JsonObject, Request
 from fhirserver.store.audit import AuditLog
 
 ACKNOWLEDGED = "acknowledged-alert"
+REVIEWED = "reviewed-emergency"
 _RULE: v.Code = (v.OWN_ENTITY, "alert-rule")
 _SUBJECT: v.Code = (v.OWN_ENTITY, "alert-subject")
 _PATIENT: v.Code = (v.ENTITY_TYPE, "1")
+_GRANT: v.Code = (v.OWN_ENTITY, "break-glass-grant")
 _ALERT: v.Code = (v.RESOURCE_TYPES, "AuditEvent")
 
 
@@ -44,18 +46,32 @@ class AlertBook:
 
         `words`: what was found or done; no personal values. Raises Unavailable.
         """
-        record = record_of(agent, request, "operation", ACKNOWLEDGED)
+        entity = Entity(_ALERT, "4", reference=f"AuditEvent/{alert}", description=words or None)
+        return await self._note(ACKNOWLEDGED, agent, request, [entity])
+
+    async def review(self, start: str, grant: str, agent: Agent, request: Request | None, words: str) -> str:
+        """Record that `agent` has looked into an emergency access; the id of that record.
+
+        `start`: id of the AuditEvent of its begin. `grant`: of the access. `words`: what was found; no personal values.
+        Raises Unavailable.
+        """
+        began = Entity(_ALERT, "4", reference=f"AuditEvent/{start}", description=words)
+        return await self._note(REVIEWED, agent, request, [began, Entity(_GRANT, identifier=grant)])
+
+    async def _note(
+        self, what: str, agent: Agent, request: Request | None, entities: Sequence[Entity]
+    ) -> str:
+        record = record_of(agent, request, "operation", what)
         site = self.builder.site
-        head = Head(v.AUDIT_LOG_USED, ((v.SUBTYPE, ACKNOWLEDGED),), "E", SUCCESS)
+        head = Head(v.AUDIT_LOG_USED, ((v.SUBTYPE, what),), "E", SUCCESS)
 
         def agents() -> list[JsonObject]:
             user = [site.user(record, (v.PARTICIPATION, "IRCP"))] if "u" in record else []
             return [site.client(record, v.CLIENT_APPLICATION), *user]
 
         id = self.builder.new_id()
-        entity = Entity(_ALERT, "4", reference=f"AuditEvent/{alert}", description=words or None)
-        key = (ACKNOWLEDGED, *(str(record.get(name)) for name in ("c", "n", "u", "f", "a", "p", "l")))
-        await self.recorder.record([self.builder.build(head, agents, key, [entity], self.clock(), id)])
+        key = (what, *(str(record.get(name)) for name in ("c", "n", "u", "f", "a", "p", "l")))
+        await self.recorder.record([self.builder.build(head, agents, key, list(entities), self.clock(), id)])
         return id
 
     async def note_use(self, what: str, detail: Sequence[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fhirserver.audit.alarms import Alarm, Raise
 from fhirserver.audit.findings import TAMPERED
@@ -26,7 +26,7 @@ _TICK = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Verifies `ledger`. `clock`: microseconds since 1970."""
+    """Verifies `ledger`. `clock`: microseconds since 1970. `running`: held while somebody asks for a verification."""
 
     ledger: Ledger
     positions: Positions
@@ -34,6 +34,7 @@ class Watch:
     index_check: IndexCheck
     alarm: Raise
     clock: Callable[[], int]
+    running: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Verify once a day; for ever, until cancelled."""

@@ -59,7 +59,12 @@ MONTHS = (
 class Pages:
     """The pages as HTML texts."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        sheets: Iterable[str] = ("style.css",),
+        words: Mapping[str, Mapping[str, str]] = WORDS,
+    ) -> None:
+        self._words = words
         self._environment = Environment(
             loader=FileSystemLoader(_FOLDER),
             autoescape=True,
@@ -68,7 +73,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.filters["day"] = shown_date
-        self._style = (_FOLDER / "style.css").read_text(encoding="utf-8")
+        self._style = "".join((_FOLDER / sheet).read_text(encoding="utf-8") for sheet in sheets)
         self.style_hash = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
 
     def policy(self, form_targets: Iterable[str] = ()) -> str:
@@ -81,7 +86,7 @@ class Pages:
 
     def render(self, name: str, language: str, **values: Any) -> str:
         """The page of the template `name`."""
-        words: Mapping[str, str] = WORDS[language]
+        words = self._words[language]
         template = self._environment.get_template(f"{name}.html")
         return template.render(t=words, lang=language, style=Markup(self._style), **values)  # noqa: S704 a file of ours
 
@@ -118,9 +123,9 @@ class Pages:
 
     def phrase(self, language: str, key: str) -> str:
         """A text of the pages."""
-        return WORDS[language][key]
+        return self._words[language][key]
 
     def message(self, language: str, title: str, text: str) -> str:
         """A page that only tells something; `title` and `text` are keys of the words."""
-        words = WORDS[language]
+        words = self._words[language]
         return self.render("message", language, title=words[title], text=words[text], switch=None)

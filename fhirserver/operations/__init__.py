@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fhirserver.operations import (
+    auditdesk,
     auditreports,
     break_glass,
     everything,
@@ -170,6 +171,36 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 "Proof that the log of one checkpoint begins with that of another, as text",
                 types=("AuditEvent",),
                 native=_TEXT,
+            ),
+            Operation(
+                "alerts",
+                _own("AuditEvent-alerts"),
+                ("type",),
+                ("GET",),
+                auditdesk.handle_alerts,
+                "The alerts on the audit log, and who has acknowledged each",
+                types=("AuditEvent",),
+                native=("application/json",),
+            ),
+            Operation(
+                "review",
+                _own("AuditEvent-review"),
+                ("instance",),
+                ("POST",),
+                auditdesk.handle_review,
+                "Record that an alert or an emergency access was looked into",
+                types=("AuditEvent",),
+                native=("application/json",),
+            ),
+            Operation(
+                "verify",
+                _own("AuditEvent-verify"),
+                ("type",),
+                ("POST",),
+                auditdesk.handle_verify,
+                "Verify the whole audit log now: what was checked and found",
+                types=("AuditEvent",),
+                native=("application/json",),
             ),
             Operation(
                 "report",

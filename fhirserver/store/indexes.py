@@ -72,6 +72,7 @@ _BY_GRANT = Index("grant", (("grant", 1),))
 _BY_USER = Index("user", (("t", 1), ("user", 1)))
 
 _OAUTH_PLANS: Mapping[str, tuple[Index, ...]] = {
+    "console_sessions": (_END,),
     "oauth_clients": (_TENANT,),
     "oauth_users": (Index("name", (("t", 1), ("name", 1)), {"unique": True}),),
     "oauth_keys": (_TENANT,),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import BlockingClient, Document, connect_blocking, translated
+from fhirserver.store.console import ConsoleSessions
 from fhirserver.store.oauth_flow import Codes, Launches, Txns
 from fhirserver.store.oauth_grants import Grants
 from fhirserver.store.oauth_users import Attempts, Sessions, Users
@@ -167,6 +168,7 @@ class OAuthStore:
         self.launches = Launches(rows, tenant)
         self.codes = Codes(rows, tenant)
         self.grants = Grants(rows, tenant)
+        self.console = ConsoleSessions(rows, tenant)
 
     @classmethod
     def of(cls, settings: Settings) -> OAuthStore:

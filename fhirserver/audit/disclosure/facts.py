@@ -145,7 +145,7 @@ def _entities(event: dict[str, Any]) -> dict[str, Any]:
         elif system == _BALP_ENTITY and code == "XrequestId":
             found["request"] = identifier
         elif system == _OWN_ENTITY and code == "break-glass-grant":
-            found["grant"], found["reason"] = identifier, entity.get("description", "")
+            found["grant"], found["reason"] = identifier, entity.get("description") or _reason(entity)
         elif "query" in entity:
             found["query"] = entity["query"]
         elif reference and not reference.startswith("#"):
@@ -157,6 +157,11 @@ def _entities(event: dict[str, Any]) -> dict[str, Any]:
         if entity.get("type", {}).get("system") == _RESOURCE_TYPES and "what" not in entity
     ]
     return found | {"resources": tuple(resources), "types": tuple(dict.fromkeys(types))}
+
+
+def _reason(entity: dict[str, Any]) -> str:
+    details = entity.get("detail", ())
+    return next((one.get("valueString", "") for one in details if one.get("type") == "reason"), "")
 
 
 def of_patients(facts: Iterable[Fact], patients: frozenset[str]) -> Iterator[Fact]:

@@ -168,6 +168,17 @@ def _mass_access(facts: Sequence[Fact], known: Known) -> Table:
     return Table("mass-access", ("hour", "who", "patients", "events"), tuple(rows))
 
 
+def _volume(facts: Sequence[Fact], known: Known) -> Table:
+    days: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        days[fact.at.astimezone(known.zone).date().isoformat()].append(fact)
+    rows = tuple(
+        (day, len(those), _patients(those), sum(bool(fact.denied) for fact in those))
+        for day, those in days.items()
+    )
+    return Table("volume", ("day", "events", "patients", "denials"), rows)
+
+
 def _export_volume(facts: Sequence[Fact], known: Known) -> Table:
     days: dict[tuple[str, str], list[Fact]] = defaultdict(list)
     for fact in facts:
@@ -199,8 +210,10 @@ def _break_glass(facts: Sequence[Fact], known: Known) -> Table:
 
 
 def _review(start: Fact, under: Sequence[Fact], now: datetime) -> str:
-    """A grant counts as reviewed when somebody else has recorded that."""
-    if any(fact.type == _USED_LOG and fact.user and fact.user != start.user for fact in under):
+    """A grant counts as reviewed when somebody else has recorded that; of several under one token, the one named."""
+    reviews = [fact for fact in under if fact.type == _USED_LOG and fact.user and fact.user != start.user]
+    named = [{one for one in fact.resources if one.startswith("AuditEvent/")} for fact in reviews]
+    if any(not events or f"AuditEvent/{start.id}" in events for events in named):
         return "reviewed"
     return "overdue" if now - start.at > timedelta(hours=REVIEW_HOURS) else "pending"
 
@@ -224,6 +237,7 @@ REPORTS: Mapping[str, Report] = {
     "after-hours": _after_hours,
     "vip": _protected,
     "break-glass": _break_glass,
+    "volume": _volume,
     "export-volume": _export_volume,
     "mass-access": _mass_access,
     "searched-for": _searched_for,

@@ -15,6 +15,7 @@ _TITLES: Mapping[str, tuple[str, str]] = {
     "after-hours": ("Acessos fora do horário", "Accesses after hours"),
     "vip": ("Acessos a pacientes sob sigilo", "Accesses to protected patients"),
     "break-glass": ("Acessos de emergência", "Emergency accesses"),
+    "volume": ("Volume por dia", "Volume by day"),
     "export-volume": ("Volume exportado", "Export volume"),
     "mass-access": ("Acessos em massa", "Mass accesses"),
     "dormant": ("Usuários sem atividade", "Dormant users"),
