@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -123,6 +124,13 @@ def _load_application(parent: int, target: str, *_: Any) -> Callable[..., Any]:
     return application
 
 
+def _token_command(settings: Settings) -> str:
+    """The command that mints a token for this server, as it can be typed where this one was started."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == "fhirserver" else "fhirserver"
+    folder = "" if settings.data_dir == Path(".data") else f" --data-dir '{settings.data_dir}'"
+    return f"{program} token --scope 'system/*.rs'{folder}"
+
+
 def _announce(settings: Settings, reachable: Settings, demo: bool, started: float) -> None:
     """Says where things are once the server is ready, and fills it with the demo clinic if that is wanted."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -146,10 +154,8 @@ def _announce(settings: Settings, reachable: Settings, demo: bool, started: floa
             if fill(able, settings.data_dir):
                 open_doors(reachable, able)
         say_doors(settings.root_url, settings.data_dir)
-    token = (
-        ""
-        if settings.open_mode
-        else " -H \"Authorization: Bearer $(fhirserver token --scope 'system/*.rs')\""
-    )
+    token = f' -H "Authorization: Bearer $({_token_command(settings)})"'
+    if settings.open_mode:
+        token = ""
     say(f"try       curl{token} '{root}/fhir/Patient?name=silva&_count=2&_pretty=true'")
     say("stop      Ctrl+C")
