@@ -67,6 +67,9 @@ OPERATION_LETTERS: dict[str, tuple[str | None, str | None, str | None]] = {
     "report": (None, "s", None),
     "access-report": ("r", None, None),
     "incident-report": (None, "s", None),
+    "alerts": (None, "s", None),
+    "review": ("r", None, None),
+    "verify": (None, "s", None),
 }
 DECIDES_FURTHER = ("access-report",)  # the handler asks whose patient it is
 CALLABLE = [(key, letters) for key, letters in LETTERS.items() if letters and key != ("POST", "/")]
