@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -15,6 +14,7 @@ from starlette.responses import Response
 
 from fhirserver.access.oauth.parts import Visit
 from fhirserver.access.oauth.request import LARGEST
+from fhirserver.http.peer import Network, peer_address
 from fhirserver.outcome import TooLarge
 from fhirserver.r4.jsontext import dump_json
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OnEvent = Callable[["AuthEvent"], Awaitable[None]]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 THREADS = 16  # not the shared default: hosts of slow key sets would stall every other synchronous call
 _MOST_ADDRESSES = 20_000
 
@@ -75,24 +74,7 @@ class Buckets:
 
 def peer(request: Request, trusted: Sequence[Network]) -> str:
     """The address that a request comes from: of the peer, or what a trusted proxy says of it."""
-    address = request.client.host if request.client else ""
-    for hop in reversed(request.headers.get("x-forwarded-for", "").split(",")):
-        if not _is_within(address, trusted) or not _is_address(hop.strip()):
-            break
-        address = hop.strip()
-    return address
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_within(address: str, networks: Sequence[Network]) -> bool:
-    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+    return peer_address(request.scope, request.headers, trusted) or ""
 
 
 @dataclass(slots=True)
