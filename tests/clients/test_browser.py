@@ -67,7 +67,7 @@ def test_reception_picks_a_patient_by_keyboard(
     page.goto(app.url("openid launch/patient patient/Appointment.rs"))
     assert page.title().startswith("Entrar")
     type_in(page, realm.user("reception"))
-    page.wait_for_selector("#q")
+    page.locator("#q").focus()
     page.keyboard.type("lima")
     page.keyboard.press("Enter")
     page.get_by_label("Bia Lima").check()
