@@ -215,6 +215,7 @@ class Foundation:
             self.audit.feed,
             self.audit.alerts,
             self.watch(),
+            self.audit.disclosures,
         )
 
     def watch(self) -> Watch:

@@ -20,6 +20,8 @@ _RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
 _ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _PERSON = ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Person")
 BREAK_GLASS_START, BREAK_GLASS_STOP = "110127", "110138"
+BEGUN = "disclosure-begun"
+_EXPORT = "110106"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Fact:
 
     `type`: code of the event (rest, 110114 ...). `action`: the interaction or DICOM subtype ("read", "110122").
     `user`: reference, else identifier of the person; `client`: id of the app; `recipient`: who got data that was
-    disclosed. `types`: types of the resources that were given out or written. `denied`: why ("denied-scope"), empty
+    disclosed, at the address `sent_to`. `types`: types of the resources that were given out or written, `records`: how
+    many there were. `denied`: why ("denied-scope"), empty
     where it was not. `grant`: of a break-glass access. `alert`: rule of an alert event.
     """
 
@@ -42,9 +45,11 @@ class Fact:
     client: str = ""
     organization: str = ""
     recipient: str = ""
+    sent_to: str = ""
     address: str = ""
     patient: str = ""
     types: tuple[str, ...] = ()
+    records: int = 0
     resources: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
     denied: str = ""
@@ -73,7 +78,7 @@ class Fact:
     @property
     def disclosed(self) -> bool:
         """True where data went to another party."""
-        return self.type == "110106" or self.action == "disclose"
+        return self.action == "disclose" or (self.type == _EXPORT and self.action != BEGUN)
 
 
 def fact_of(event: dict[str, Any]) -> Fact:
@@ -111,8 +116,9 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
         reference, identifier = who.get("reference", ""), who.get("identifier", {}).get("value", "")
         if "PROV" in codes:
             found["organization"] = reference or identifier
-        elif event.get("type", {}).get("code") == "110106" and "110152" in codes:
-            found["recipient"] = reference or identifier
+        elif event.get("type", {}).get("code") == _EXPORT and "110152" in codes:
+            found["recipient"] = reference or identifier or who.get("display", "")
+            found["sent_to"] = agent.get("network", {}).get("address", "")
         elif "network" in agent and agent["network"].get("type") == "5":
             continue  # this server
         elif codes & {"IRCP", "AUT", "INF", "CST", "humanuser"} or reference.partition("/")[0] in _PERSON:
@@ -134,6 +140,8 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
 def _entities(event: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     resources: list[str] = []
+    types: list[str] = []
+    records = 0
     for entity in event.get("entity", ()):
         kind = entity.get("type", {})
         system, code = kind.get("system"), kind.get("code")
@@ -150,13 +158,19 @@ def _entities(event: dict[str, Any]) -> dict[str, Any]:
             found["query"] = entity["query"]
         elif reference and not reference.startswith("#"):
             resources.append(reference)
-    types = [reference.partition("/")[0] for reference in resources]
-    types += [
-        entity["type"]["code"]
-        for entity in event.get("entity", ())
-        if entity.get("type", {}).get("system") == _RESOURCE_TYPES and "what" not in entity
-    ]
-    return found | {"resources": tuple(resources), "types": tuple(dict.fromkeys(types))}
+            types.append(reference.partition("/")[0])
+            records += 1
+        elif system == _RESOURCE_TYPES and not reference:
+            types.append(code)
+            records += _count(entity)
+    return found | {"resources": tuple(resources), "types": tuple(dict.fromkeys(types)), "records": records}
+
+
+def _count(entity: dict[str, Any]) -> int:
+    """How many resources an entity stands for that names none."""
+    details = entity.get("detail", ())
+    text = next((one.get("valueString", "") for one in details if one.get("type") == "count"), "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _reason(entity: dict[str, Any]) -> str:

@@ -118,13 +118,15 @@ def _query_of(fact: Fact) -> str:
 def _disclosures(facts: Sequence[Fact], known: Known) -> Table:
     rows = tuple(
         (
-            fact.at, known.name(fact.recipient), fact.address, known.name(fact.patient), fact.types, fact.purposes,
-            bool(fact.purposes) and set(fact.purposes) <= _EXEMPT, fact.id,
+            fact.at, known.name(fact.recipient), fact.sent_to, known.name(fact.patient), fact.types, fact.records,
+            fact.purposes, bool(fact.purposes) and set(fact.purposes) <= _EXEMPT, known.name(fact.actor), fact.id,
         )
         for fact in facts
         if fact.disclosed
     )  # fmt: skip
-    columns = ("when", "shared", "address", "patient", "data", "purpose", "exempt", "event")
+    columns = (
+        "when", "shared", "address", "patient", "data", "records", "purpose", "exempt", "who", "event",
+    )  # fmt: skip
     return Table("disclosures", columns, rows)
 
 
@@ -182,13 +184,20 @@ def _volume(facts: Sequence[Fact], known: Known) -> Table:
 def _export_volume(facts: Sequence[Fact], known: Known) -> Table:
     days: dict[tuple[str, str], list[Fact]] = defaultdict(list)
     for fact in facts:
-        if fact.disclosed or fact.type == "110106":
+        if fact.disclosed:
             day = fact.at.astimezone(known.zone).date().isoformat()
             days[day, fact.recipient or fact.actor].append(fact)
     rows = tuple(
-        (day, known.name(actor), len(those), _patients(those)) for (day, actor), those in sorted(days.items())
+        (
+            day,
+            known.name(actor),
+            len(those),
+            _patients(those),
+            sum(fact.records for fact in those if fact.patient),
+        )
+        for (day, actor), those in sorted(days.items())
     )
-    return Table("export-volume", ("day", "shared", "events", "patients"), rows)
+    return Table("export-volume", ("day", "shared", "events", "patients", "records"), rows)
 
 
 def _break_glass(facts: Sequence[Fact], known: Known) -> Table:

@@ -47,6 +47,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "events": ("Eventos", "Events"),
     "patients": ("Pacientes", "Patients"),
     "denials": ("Negados", "Denied"),
+    "records": ("Registros", "Records"),
     "reads": ("Leituras", "Reads"),
     "writes": ("Gravações", "Writes"),
     "first": ("Primeiro acesso", "First access"),
