@@ -90,7 +90,7 @@ class Agent:
     work, where nothing was asked for. `patient`: id of the patient in the launch context. `acts_for`: ids of the
     patients that a patient or related person acts for. `grant`: id of the grant behind the token. `policy`: what an
     AuditEvent says of the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one).
-    `address`: of the peer. `purpose`, `reason`: purpose of use that the request claims (v3-ActReason code), and the
+    `issuer`: of the token, None for our own. `address`: of the peer. `purpose`, `reason`: purpose of use that the request claims (v3-ActReason code), and the
     words given for it. `key`: what caches know these credentials by, a digest; empty where there are none.
     """
 
@@ -104,6 +104,7 @@ class Agent:
     acts_for: frozenset[str] = frozenset()
     grant: str | None = None
     policy: str | None = None
+    issuer: str | None = None
     address: str | None = None
     purpose: str | None = None
     reason: str | None = None

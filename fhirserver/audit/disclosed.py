@@ -7,12 +7,11 @@ it gives whom before it gives it. Source: docs/reference/audit-events.md; IHE BA
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fhirserver.audit import vocabulary as v
-from fhirserver.audit.agents import Record, coded, who
+from fhirserver.audit.agents import Record, coded, network, who
 from fhirserver.audit.event import SUCCESS, Entity, Event, EventBuilder, Head
 from fhirserver.audit.record import Recorder
 from fhirserver.context import JsonObject
@@ -21,7 +20,6 @@ from fhirserver.r4.references import ID
 AT_ONCE = 500  # events that are recorded in one go
 _DISCLOSURE: v.Code = (v.OWN_ENTITY, "disclosure")
 _PERSON: v.Code = (v.ENTITY_TYPE, "1")
-_IP, _URI, _MACHINE = "2", "5", "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class Disclosures:
             if is_reference
             else {"identifier": {"value": disclosure.recipient}},
             "requestor": False,
-            "network": {"address": disclosure.address, "type": _network_type(disclosure.address)},
+            "network": network(disclosure.address),
         }
         user = [site.user(record, (v.PARTICIPATION, "IRCP"))] if "u" in record else []
         return [site.server(v.SOURCE), recipient, site.client(record, v.CLIENT_APPLICATION), *user]
@@ -125,12 +123,3 @@ def _head(disclosure: Disclosure, *profiles: str) -> Head:
 
 def _patient(id: str) -> Entity:
     return Entity(_PERSON, "1", reference=f"Patient/{id}")
-
-
-def _network_type(address: str) -> str:
-    """The code of R4's network-type."""
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return _URI if ":" in address else _MACHINE
-    return _IP

@@ -117,7 +117,7 @@ async def _account(
 ) -> _Account:
     """What the log says of the disclosure `id`, as far as its own client is concerned. Raises NotFound."""
     account: _Account | None = None
-    caller = (record.get("f") or record.get("u") or "", record.get("c") or record.get("n") or "")
+    caller = _actor(record)
     query = services.query(
         "AuditEvent",
         [
@@ -145,6 +145,13 @@ async def _account(
             f"You have begun no disclosure of this id within {MOST_DAYS} days.", code="disclosure-unknown"
         )
     return account
+
+
+def _actor(record: Mapping[str, Any]) -> tuple[str, str]:
+    """User and client of a record, as the facts of its events name them."""
+    client, issuer = record.get("c"), record.get("i")
+    known = f"{issuer}|{client}" if client and issuer else client or record.get("n")
+    return record.get("f") or record.get("u") or "", known or ""
 
 
 def _of_fact(id: str, fact: Fact) -> Disclosure:

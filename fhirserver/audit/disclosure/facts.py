@@ -22,6 +22,7 @@ _PERSON = ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Pers
 BREAK_GLASS_START, BREAK_GLASS_STOP = "110127", "110138"
 BEGUN = "disclosure-begun"
 _EXPORT = "110106"
+_URI_SYSTEM = "urn:ietf:rfc:3986"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Fact:
     """One AuditEvent. References are relative ("Practitioner/42"), empty where the event does not say.
 
     `type`: code of the event (rest, 110114 ...). `action`: the interaction or DICOM subtype ("read", "110122").
-    `user`: reference, else identifier of the person; `client`: id of the app; `recipient`: who got data that was
+    `user`: reference, else identifier of the person; `client`: id of the app; both as "issuer|id" where a foreign issuer
+    knows them; `recipient`: who got data that was
     disclosed, at the address `sent_to`. `types`: types of the resources that were given out or written, `records`: how
     many there were. `denied`: why ("denied-scope"), empty
     where it was not. `grant`: of a break-glass access. `alert`: rule of an alert event.
@@ -113,7 +115,7 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
     for agent in event.get("agent", ()):
         codes = {coding.get("code", "") for coding in agent.get("type", {}).get("coding", ())}
         who = agent.get("who", {})
-        reference, identifier = who.get("reference", ""), who.get("identifier", {}).get("value", "")
+        reference, identifier = who.get("reference", ""), _named(who.get("identifier", {}), event)
         if "PROV" in codes:
             found["organization"] = reference or identifier
         elif event.get("type", {}).get("code") == _EXPORT and "110152" in codes:
@@ -135,6 +137,15 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
             found["client"] = identifier or reference
             found["address"] = agent.get("network", {}).get("address", "")
     return found
+
+
+def _named(identifier: dict[str, Any], event: dict[str, Any]) -> str:
+    """What tells an agent from those of other issuers: the bare value of what the reporting system has issued itself."""
+    system, value = identifier.get("system", ""), str(identifier.get("value", ""))
+    observer = event.get("source", {}).get("observer", {}).get("identifier", {})
+    root = str(observer.get("value", "")).removesuffix("/fhir")
+    is_own = system in ("", _URI_SYSTEM) or bool(root and system.startswith(f"{root}/"))
+    return value if is_own else f"{system}|{value}"
 
 
 def _entities(event: dict[str, Any]) -> dict[str, Any]:

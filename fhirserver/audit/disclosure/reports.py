@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -82,8 +82,9 @@ def listed(kind: str, facts: Iterable[Fact], columns: Sequence[str], known: Know
 
 
 def of_patient(facts: Sequence[Fact], known: Known) -> Table:
-    """Who has seen my data: complete, but without addresses and other people."""
-    return listed("access-report", facts, _OF_PATIENT, known)
+    """Who has seen my data: complete, but without addresses, issuers of tokens and other people."""
+    plain = (replace(fact, client=fact.client.rpartition("|")[2]) for fact in facts)
+    return listed("access-report", plain, _OF_PATIENT, known)
 
 
 def _access(facts: Sequence[Fact], known: Known) -> Table:
