@@ -60,7 +60,7 @@ LINES: Mapping[str, Line] = MappingProxyType(
         "security-configured": Line(v.SECURITY_ALERT, (v.DCM, "110129"), role="13"),
     }
 )
-_TOKEN_REQUEST = "POST /auth/token"
+_ASKED = "POST /auth/token"
 _REFUSED_CLIENT = "invalid_client"
 
 
@@ -118,7 +118,7 @@ class SecurityEvents:
 
     def _entities(self, happened: AuthEvent, line: Line) -> list[Entity]:
         if line.subtype == _TOKEN and happened.query:
-            query = self.queries.token_request(_TOKEN_REQUEST, happened.query)
+            query = self.queries.token_request(_ASKED, happened.query)
             return [Entity((v.ENTITY_TYPE, "2"), "24", query=query)]
         entities = []
         if line.subtype == _TOKEN and happened.scope:

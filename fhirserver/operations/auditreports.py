@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from fhirserver.audit.disclosure import reports
+from fhirserver.audit.disclosure import reports, words
 from fhirserver.audit.disclosure.calendar import OpeningHours
 from fhirserver.audit.disclosure.facts import Fact
 from fhirserver.audit.disclosure.incidents import Incident, incident_report
-from fhirserver.audit.disclosure.reports import KINDS, REPORTS, Known
+from fhirserver.audit.disclosure.reports import COUNTS, KINDS, REPORTS, Known, without_people
 from fhirserver.audit.disclosure.tables import FORMATS, Frame, Table, policy, write
 from fhirserver.audit.disclosure.words import LANGUAGES
 from fhirserver.context import Content, Interaction, Permission, Result
@@ -35,7 +35,7 @@ from fhirserver.paging import parse_moment
 if TYPE_CHECKING:
     from fhirserver.services import Services
 
-AUDITOR = "auditor"
+AUDITOR, MANAGER = "auditor", "manager"
 DEFAULT_DAYS = 30
 DORMANT_DAYS = 365
 _REPORT = ("kind", "start", "end", "patient", "agent", "value", "_format", "language")
@@ -70,14 +70,31 @@ class Question:
 
 
 async def handle_report(interaction: Interaction, permission: Permission, services: Services) -> Result:
-    """One of the reports of audit/reports.py, for who may see the whole log."""
+    """One of the reports of audit/disclosure/reports.py, for who may see the whole log; figures for managers."""
     question = _question(dict(_pairs(interaction, _REPORT)), services, ("start", "end"))
     kind = question.given.get("kind", "")
     if kind not in KINDS:
         raise BadRequest(f"kind is one of {', '.join(KINDS)}.", code="parameter-value")
-    require_auditor(permission)
-    table = await report(kind, question, permission, services)
+    if _is_manager(permission):
+        table = await _figures(kind, question, permission, services)
+    else:
+        require_auditor(permission)
+        table = await report(kind, question, permission, services)
     return _answer([table], question, services)
+
+
+async def _figures(kind: str, question: Question, permission: Permission, services: Services) -> Table:
+    """A report that holds figures only, over everyone. Raises Forbidden for any other."""
+    if kind not in COUNTS or {"patient", "agent", "value"} & question.given.keys():
+        raise Forbidden(
+            f"Managers get the reports {', '.join(COUNTS)}, over everyone.", code="report-figures-only"
+        )
+    reading = on_behalf(permission, f"figures of the audit log: {kind}")
+    facts = without_people(await facts_between(services, question.start, question.end, reading))
+    workers = {one for one in reports.references(facts) if not one.startswith(reports.PEOPLE)}
+    names = await names_of(services, workers, reading)
+    names[reports.PATIENTS] = words.code(reports.PATIENTS, question.language)
+    return REPORTS[kind](facts, _known(services, names))
 
 
 async def handle_access_report(
@@ -161,6 +178,11 @@ def require_auditor(permission: Permission) -> None:
     """Raises Forbidden for who may not see the whole log."""
     if not _is_auditor(permission):
         raise Forbidden("Reports on the audit log are for auditors.", code="report-forbidden")
+
+
+def _is_manager(permission: Permission) -> bool:
+    """True for a manager to whom no event is open."""
+    return MANAGER in permission.agent.roles and "AuditEvent" in permission.denied
 
 
 def _is_auditor(permission: Permission) -> bool:

@@ -22,6 +22,8 @@ REVIEW_HOURS = 72
 _EXEMPT = frozenset({"TREAT", "HPAYMT", "HOPERAT", "ETREAT", "BTG"})
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 _USED_LOG = "110101"
+PEOPLE = ("Patient/", "RelatedPerson/")
+PATIENTS = "patients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,24 @@ REPORTS: Mapping[str, Report] = {
     "searched-for": _searched_for,
 }
 KINDS = (*REPORTS, "dormant", "integrity")
+COUNTS = ("volume", "export-volume", "user-activity", "mass-access")
+"""The reports that hold figures only; of facts without_people, they name no patient."""
+
+
+def without_people(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts as far as figures go: patients and who acts for them, as users or recipients, are one and the same."""
+    found = []
+    for fact in facts:
+        is_own = fact.user.startswith(PEOPLE) or fact.role == "patient"
+        given = fact.recipient.startswith(PEOPLE) or "PATRQT" in fact.purposes
+        found.append(
+            replace(
+                fact,
+                user=PATIENTS if is_own else fact.user,
+                recipient=PATIENTS if fact.recipient and given else fact.recipient,
+            )
+        )
+    return found
 
 
 def references(facts: Iterable[Fact]) -> frozenset[str]:

@@ -107,6 +107,7 @@ _CODES: Mapping[str, tuple[str, str]] = {
     "pending": ("pendente", "pending"),
     "reviewed": ("revisado", "reviewed"),
     "overdue": ("atrasada", "overdue"),
+    "patients": ("pacientes e responsáveis", "patients and their representatives"),
     "self": ("o próprio paciente", "the patient"),
     "practitioner": ("profissional de saúde", "practitioner"),
     "reception": ("recepção", "reception"),
