@@ -28,12 +28,13 @@ from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
+from fhirserver.audit.atna import Repository
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
+from fhirserver.audit.outgoing import Feed as AuditFeed
 from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.purge import Purge, plan, remove
 from fhirserver.audit.seal import Sealer
-from fhirserver.audit.syslog import Feed as SyslogFeed
 from fhirserver.audit.syslog import Receiver
 from fhirserver.audit.watch import Watch
 from fhirserver.audit.worker import AuditWorker, Surroundings
@@ -412,7 +413,13 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
         work["audit-anchor"] = partial(keep_anchors, ledger, positions, sinks, now, alarm)
     if chosen.syslog.host:
         receiver = Receiver(**chosen.syslog.model_dump())
-        work["audit-syslog"] = SyslogFeed(ledger, positions, receiver, alarm).run
+        work["audit-syslog"] = AuditFeed(ledger, positions, receiver, alarm).run
+    if chosen.atna.url:
+        given = chosen.atna.model_dump() | {
+            "token": chosen.atna.token and chosen.atna.token.get_secret_value()
+        }
+        repository = Repository(note=base.audit.checkpoint, **given)
+        work["audit-atna"] = AuditFeed(ledger, positions, repository, alarm).run
     return [_led(base, name, job) for name, job in work.items()]
 
 

@@ -65,6 +65,7 @@ SYSTEM_EVENTS = [
     SYSTEM.recording_started(WRITER),
     SYSTEM.alarm("integrity", "x"),
     SYSTEM.work("reindex", 3),
+    SYSTEM.checkpoint(7, "clinic.example/audit\n7\n\n— x\n"),
     SYSTEM.flood(Summary("203.0.113.9", 5, NOW)),
 ]
 ALL = [
