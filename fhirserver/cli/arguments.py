@@ -174,7 +174,7 @@ not sent again (--again sends it)."""
 
 def _export(commands: _Commands) -> None:
     text = """\
-Writes all resources that the token may read. That is a disclosure: the audit log says of each patient to whom
+Writes all resources but AuditEvents, which are to be named. That is a disclosure: the audit log says of each patient to whom
 the data went, where and what for, before the files appear under their names."""
     parser = _add(
         commands, "export", "write all resources to NDJSON files, one per type",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
+from fhirserver.access.scopes import NAMED_ONLY
 from fhirserver.cli.client import FhirClient, Reply, Unreachable, outcome_text
 from fhirserver.cli.config import UsageError
 from fhirserver.cli.local import server
@@ -71,7 +72,7 @@ def _export(client: FhirClient, options: argparse.Namespace) -> int:
     progress = Progress("resources", None)
     files: list[Written] = []
     try:
-        for type in dict.fromkeys(options.type or offered):
+        for type in dict.fromkeys(options.type or [type for type in offered if type not in NAMED_ONLY]):
             file = _part(type, options)
             files.append(file)
             files[-1] = _write(client, file, options.gzip, progress)

@@ -157,6 +157,54 @@ def test_a_merged_patients_accesses_are_found_from_either_record(fhir: Fhir) -> 
         assert len(report(fhir, "access", patient=patient, end="2026-04-01")) == 2
 
 
+def test_days_are_those_of_the_clinic_and_instants_are_exact(fhir: Fhir) -> None:
+    patient, rui, _ = people(fhir)
+    for moment in ("2026-03-04T02:59:00Z", "2026-03-04T03:00:00Z"):  # 23:59 and 00:00 in São Paulo
+        fhir.made(an_access(rui, patient, moment))
+    for day, expected in (
+        (("2026-03-03", "2026-03-04"), "02:59:00"),
+        (("2026-03-04", "2026-03-05"), "03:00:00"),
+    ):
+        (row,) = report(fhir, "access", patient=patient, start=day[0], end=day[1])
+        assert expected in row["utc"]
+    assert len(report(fhir, "access", patient=patient, start="2026-03-04T02:59:30Z", end="2026-03-05")) == 1
+
+
+def test_the_patient_sees_which_organization_people_work_for(fhir: Fhir) -> None:
+    patient, rui, eva = people(fhir)
+    clinic = fhir.made({"resourceType": "Organization", "name": unique("Clínica")})
+    fhir.made(
+        {
+            "resourceType": "PractitionerRole",
+            "practitioner": {"reference": rui},
+            "organization": {"reference": f"Organization/{clinic['id']}"},
+        }
+    )
+    for user in (rui, eva):
+        fhir.made(an_access(user, patient))
+    rows = fhir.get(f"/{patient}/$access-report").json()["rows"]
+    assert {row["who"]: row["organization"] for row in rows if row["who"]} == {
+        "Dr. Rui": clinic["name"],
+        "Dra. Eva": "",
+    }
+
+
+def test_a_user_is_one_person_whether_the_event_knows_the_account_or_the_record(fhir: Fhir) -> None:
+    """Sign-in events name the account; accesses name both."""
+    patient, rui, _ = people(fhir)
+    account = unique("account")
+    access = an_access(rui, patient)
+    access["agent"][1]["who"]["identifier"] = {"value": account}
+    login = an_access(rui, patient)
+    login["agent"][1] |= {"who": {"identifier": {"value": account}}, "altId": "dr.rui"}
+    other = an_access(rui, patient)
+    other["agent"][1] |= {"who": {"identifier": {"value": unique("account")}}, "altId": "dra.bia"}
+    for event in (access, login, other):
+        fhir.made(event)
+    rows = report(fhir, "user-activity", patient=patient, end="2026-04-01")
+    assert sorted((row["who"], row["events"]) for row in rows) == [("Dr. Rui", 2), ("dra.bia", 1)]
+
+
 def test_reports_come_in_four_formats(fhir: Fhir) -> None:
     patient, rui, _ = people(fhir)
     fhir.made(an_access(rui, patient))

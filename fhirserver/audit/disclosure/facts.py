@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ class Fact:
 
     `type`: code of the event (rest, 110114 ...). `action`: the interaction or DICOM subtype ("read", "110122").
     `user`: reference, else identifier of the person; `client`: id of the app; both as "issuer|id" where a foreign issuer
-    knows them; `recipient`: who got data that was
+    knows them; `account`: the identifier beside a reference, `login`: the name of the account; `recipient`: who got data that was
     disclosed, at the address `sent_to`. `types`: types of the resources that were given out or written, `records`: how
     many there were. `denied`: why ("denied-scope"), empty
     where it was not. `grant`: of a break-glass access. `alert`: rule of an alert event.
@@ -43,6 +43,8 @@ class Fact:
     action: str
     outcome: str
     user: str = ""
+    account: str = ""
+    login: str = ""
     role: str = ""
     client: str = ""
     organization: str = ""
@@ -125,6 +127,7 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
             continue  # this server
         elif codes & {"IRCP", "AUT", "INF", "CST", "humanuser"} or reference.partition("/")[0] in _PERSON:
             found["user"] = reference or identifier
+            found["account"], found["login"] = identifier, agent.get("altId", "")
             found["role"] = next(
                 (
                     coding.get("code", "")
@@ -187,6 +190,17 @@ def _count(entity: dict[str, Any]) -> int:
 def _reason(entity: dict[str, Any]) -> str:
     details = entity.get("detail", ())
     return next((one.get("valueString", "") for one in details if one.get("type") == "reason"), "")
+
+
+def joined(facts: Sequence[Fact]) -> list[Fact]:
+    """The facts with each person under one name: events of sign-in know the account only, others whose it is too."""
+    known = {fact.account: fact.user for fact in facts if fact.account and "/" in fact.user}
+    return [replace(fact, user=known[fact.user]) if fact.user in known else fact for fact in facts]
+
+
+def logins(facts: Iterable[Fact]) -> dict[str, str]:
+    """The names of the accounts that the facts tell of, by what stands in `user`."""
+    return {fact.user: fact.login for fact in facts if fact.login}
 
 
 def of_patients(facts: Iterable[Fact], patients: frozenset[str]) -> Iterator[Fact]:

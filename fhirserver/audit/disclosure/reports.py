@@ -31,6 +31,7 @@ class Known:
     """What a report needs beside the facts. `names`: of references and ids. `protected`: references of patients.
 
     `threshold`: patients of one user within an hour that are many. `token`: what stands for a searched value.
+    `organizations`: names of those that people work for, by the person's reference.
     """
 
     now: datetime
@@ -40,6 +41,7 @@ class Known:
     protected: frozenset[str] = frozenset()
     threshold: int = 50
     token: str = ""
+    organizations: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, reference: str) -> str:
         """The name behind a reference or id, itself where none is known."""
@@ -53,7 +55,9 @@ _COLUMNS: Mapping[str, Column] = {
     "when": lambda fact, known: fact.at,
     "who": lambda fact, known: known.name(fact.user) if fact.user else "",
     "role": lambda fact, known: "self" if fact.user and fact.user == fact.patient else fact.role,
-    "organization": lambda fact, known: known.name(fact.organization),
+    "organization": lambda fact, known: (
+        known.name(fact.organization) or known.organizations.get(fact.user, "")
+    ),
     "app": lambda fact, known: known.name(fact.client),
     "patient": lambda fact, known: known.name(fact.patient),
     "action": lambda fact, known: fact.action,
