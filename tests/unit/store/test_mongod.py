@@ -21,7 +21,7 @@ import pytest
 from fhirserver.context import Version
 from fhirserver.outcome import Unavailable
 from fhirserver.store import CannotStart, Mongod, Store, connect
-from fhirserver.store.mongod_home import Home, find_program
+from fhirserver.store.mongod_home import Home
 from tests.unit.store.conftest import EVERYTHING, SmallIndexer, a_patient
 
 pytestmark = pytest.mark.anyio
@@ -288,7 +288,7 @@ async def test_calls_during_the_gap_are_unavailable_soon_and_work_after_it(
         errors = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in errors] == [Unavailable] * 4
     assert {error.retry_after for error in errors if isinstance(error, Unavailable)} == {1}
-    await mongod._launch(find_program())
+    await mongod._launch()
     assert (await store.read("Patient", "p", permission=EVERYTHING)).vid == 1
     assert (await store.create("Patient", "q", a_patient(), permission=EVERYTHING)).vid == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fhirserver.access.oauth import passwords
 from fhirserver.access.oauth.passwords import (
     PasswordRefused,
     check,
@@ -80,3 +81,9 @@ def test_generated_passwords_pass_every_time() -> None:
     made = {generated() for _ in range(50)}
     assert len(made) == 50
     assert [rule(password) for password in made] == [""] * 50
+
+
+def test_an_unknown_account_costs_as_much_work_as_a_known_one() -> None:
+    assert not is_outdated(passwords._DUMMY), "another cost would tell who exists"
+    assert not is_right(None, "kQ8#vLz2pWn!")
+    assert is_right(hashed("kQ8#vLz2pWn!"), "kQ8#vLz2pWn!")
