@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,8 @@ from fhirserver.store.packages import own_profiles
 from fhirserver.store.parameters import own_parameters
 
 _READY_SECONDS = 3
+_STOP_SECONDS = 20
+_LOG = logging.getLogger("fhirserver.app")
 
 
 @dataclass(slots=True)
@@ -93,7 +96,9 @@ async def _mount_site(base: Foundation, front: Front, services: Services) -> Non
 async def _close(base: Foundation, front: Front, tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    _, stuck = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+    for task in stuck:
+        _LOG.error("a task does not end", extra={"job": task.get_name()})
     if base.settings.metrics_dir:
         base.metrics.snapshot()
     base.access_log.flush()

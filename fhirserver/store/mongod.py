@@ -137,8 +137,7 @@ class Mongod:
         """Stop supervising and mongod, cleanly."""
         if self._watch is not None:
             self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.wait([self._watch])
             self._watch = None
         await self._end()
         self._close()
@@ -251,7 +250,9 @@ class Mongod:
         process = self._process
         while process is not None and process.returncode is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _ROTATE_SECONDS)
+                # not wait_for: that of Python 3.11 may lose a cancellation
+                async with asyncio.timeout(_ROTATE_SECONDS):
+                    await process.wait()
             if process.returncode is None and self._home.rotate_log():
                 process.send_signal(signal.SIGUSR1)
 
@@ -265,7 +266,8 @@ class Mongod:
                 with suppress(ProcessLookupError):
                     send()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await process.wait()
         self._home.forget()
 
     def _exit_code(self) -> int | None:
