@@ -27,7 +27,7 @@ from fhirserver.store.packages import own_profiles
 from fhirserver.store.parameters import own_parameters
 
 _READY_SECONDS = 3
-_STOP_SECONDS = 20
+_TASKS_SECONDS = 5  # less than http.stop.CLOSE_SECONDS: the audit is ended after the tasks
 _LOG = logging.getLogger("fhirserver.app")
 
 
@@ -96,7 +96,7 @@ async def _mount_site(base: Foundation, front: Front, services: Services) -> Non
 async def _close(base: Foundation, front: Front, tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-    _, stuck = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+    _, stuck = await asyncio.wait(tasks, timeout=_TASKS_SECONDS)
     for task in stuck:
         _LOG.error("a task does not end", extra={"job": task.get_name()})
     if base.settings.metrics_dir:

@@ -9,6 +9,7 @@ from typing import Any
 from fhirserver.app.api import Asgi
 from fhirserver.app.application import Application, build
 from fhirserver.http import logs
+from fhirserver.http.stop import bound_stop
 from fhirserver.http.tracing import traced
 from fhirserver.outcome import OutcomeError
 from fhirserver.settings import Settings
@@ -40,8 +41,10 @@ class Served:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         self._application.asgi = traced(self._application.asgi, on=self._settings.tracing)
+        in_time = bound_stop(self._settings.stop_seconds, self._application.close)
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        in_time()
         await self._application.close()
         await send({"type": "lifespan.shutdown.complete"})
 
