@@ -39,10 +39,6 @@ HEADERS = {
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
-async def on_nothing(event: AuthEvent) -> None:
-    """Where no audit trail listens."""
-
-
 class Busy(Exception):
     """Too many calls from one address; `seconds` until the next."""
 
@@ -90,7 +86,7 @@ class Desk:
     authorization: Authorization
     signin: SignIn
     buckets: Buckets
-    on_event: OnEvent = on_nothing
+    on_event: OnEvent
     always: Collection[str] = ()
     origins: Callable[[], Collection[str]] = tuple
     trusted: Sequence[Network] = ()

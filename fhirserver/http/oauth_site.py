@@ -11,7 +11,8 @@ from fhirserver.access.oauth.server import SmartServer
 from fhirserver.access.oauth.signin import SignIn
 from fhirserver.http.oauth import add_oauth
 from fhirserver.http.oauth_desk import Buckets, Desk, OnEvent
-from fhirserver.http.oauth_pages import PageDesk, Renders
+from fhirserver.http.oauth_frame import Frame, Renders
+from fhirserver.http.oauth_pages import mount_pages
 from fhirserver.http.oauth_people import People
 
 if TYPE_CHECKING:
@@ -48,4 +49,4 @@ def mount_oauth(
     people = People(parts, engine)
     token = settings.oauth.registration_token
     add_oauth(site, desk, people, token.get_secret_value() if token is not None else None)
-    PageDesk(desk, people, pages, language_of).mount(site)
+    mount_pages(site, Frame(desk, pages, language_of), people)
