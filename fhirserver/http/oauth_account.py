@@ -1,4 +1,4 @@
-"""The pages of one's account: the apps that were let in, and signing out."""
+"""The pages of one's account: the apps that were let in, the password, and signing out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fhirserver.access.oauth.authorize import Gone
+from fhirserver.access.oauth.lockout import SlowDown
+from fhirserver.access.oauth.passwords import PasswordRefused
+from fhirserver.access.oauth.signin import SignInRefused
 from fhirserver.http.oauth_desk import peer
 
 if TYPE_CHECKING:
@@ -27,10 +30,7 @@ class AccountPages:
         """The apps that the user has let in."""
         found = await self._frame.found(request, browser)
         if found is None or found.session.stage != "full":
-            number = await self._frame.desk.run(
-                request, lambda _: self._frame.desk.authorization.keep({}, None)
-            )
-            return self._frame.to("/auth/continue", txn=number, lang=browser.language)
+            return await self._frame.sign_in_first(request, browser, "/auth/apps")
         grants = await self._frame.desk.run(request, lambda _: self._grants(found))
         address = peer(request, self._frame.desk.trusted)
         for grant in grants:
@@ -41,6 +41,7 @@ class AccountPages:
             browser.language,
             grants=grants,
             who=found.user.display,
+            before=found.session.before and found.session.before.astimezone(self._frame.zone),
             csrf=browser.token,
             notice="withdrawn" in request.query_params,
             switch=self._frame.switch(browser, "/auth/apps"),
@@ -82,6 +83,62 @@ class AccountPages:
         if not await self._frame.desk.run(request, revoke):
             raise Gone
         return self._frame.to("/auth/apps", lang=browser.language, withdrawn="1")
+
+    async def ask_password(self, request: Request, browser: Browser) -> Response:
+        """The form for another password."""
+        found = await self._frame.found(request, browser)
+        if found is None or found.session.stage != "full":
+            return await self._frame.sign_in_first(request, browser, "/auth/password")
+        return self._password_page(browser, found, notice="changed" in request.query_params)
+
+    async def password(self, request: Request, browser: Browser) -> Response:
+        """Another password was chosen."""
+        form = await self._frame.form(request, browser)
+        found = await self._frame.found(request, browser)
+        if found is None or found.session.stage != "full":
+            return self._frame.to("/auth/password", lang=browser.language)
+        new, everywhere = form.get("password", ""), "everywhere" in form
+        if new != form.get("again", ""):
+            return self._password_page(browser, found, "refused_differ", 400)
+        try:
+            cookie = await self._frame.desk.run(
+                request,
+                lambda v: self._frame.passwords.change(
+                    v, found, form.get("current", ""), new, everywhere=everywhere
+                ),
+            )
+        except PasswordRefused as refused:
+            return self._password_page(browser, found, refused.word, 400)
+        except SignInRefused:
+            return self._password_page(browser, found, "wrong_current", 401)
+        except SlowDown as slow:
+            response = self._password_page(browser, found, "slow", 429, slow=slow)
+            response.headers["Retry-After"] = str(slow.seconds)
+            return response
+        on = self._frame.to("/auth/password", lang=browser.language, changed="1")
+        return self._frame.with_session(on, cookie)
+
+    def _password_page(
+        self,
+        browser: Browser,
+        found: SignedIn,
+        error: str | None = None,
+        status: int = 200,
+        *,
+        slow: SlowDown | None = None,
+        notice: bool = False,
+    ) -> Response:
+        html = self._frame.pages.password(
+            browser.language,
+            who=found.user.display,
+            username=found.user.name,
+            csrf=browser.token,
+            strict=self._frame.passwords.is_strict,
+            error=self._frame.told(browser, error, slow),
+            notice=notice,
+            switch=self._frame.switch(browser, "/auth/password"),
+        )
+        return self._frame.page(browser, html, status)
 
     async def ask_logout(self, request: Request, browser: Browser) -> Response:
         """Asks whether to sign out; a GET changes nothing."""

@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from fhirserver.access.oauth.authorize import Denied, Gone
+from fhirserver.access.oauth.changing import OwnPassword
 from fhirserver.access.oauth.lockout import SlowDown
 from fhirserver.access.oauth.parts import digest, fresh_secret
 from fhirserver.access.oauth.request import Malformed, read_form
@@ -26,7 +28,7 @@ from fhirserver.outcome import OutcomeError, TooLarge
 if TYPE_CHECKING:
     from fhirserver.store.oauth_flow import TxnRecord
 
-_STAGES = ("full", "factor", "enrol")
+_STAGES = ("full", "factor", "enrol", "renew")
 
 
 class Renders(Protocol):
@@ -46,6 +48,14 @@ class Renders(Protocol):
 
     def enrol(self, language: str, *, seed: str, address: str, **values: Any) -> str:
         """Setting up the second factor."""
+        ...
+
+    def renew(self, language: str, **values: Any) -> str:
+        """A password of one's own, at the first sign-in."""
+        ...
+
+    def password(self, language: str, **values: Any) -> str:
+        """Another password."""
         ...
 
     def consent(self, language: str, *, scopes: Iterable[str], **values: Any) -> str:
@@ -97,11 +107,15 @@ Handler = Callable[[Request, Browser], Awaitable[Response]]
 
 
 class Frame:
-    """Around every page. On https the cookies carry the __Host- prefix."""
+    """Around every page. `zone`: of the clinic. On https the cookies carry the __Host- prefix."""
 
-    def __init__(self, desk: Desk, pages: Renders, language_of: Callable[[str, str], str]) -> None:
+    def __init__(
+        self, desk: Desk, pages: Renders, language_of: Callable[[str, str], str], zone: ZoneInfo
+    ) -> None:
         self.desk = desk
         self.pages = pages
+        self.passwords = OwnPassword(desk.parts, desk.signin)
+        self.zone = zone
         self._language_of = language_of
         self._secure = desk.parts.issuer.startswith("https:")
         prefix = "__Host-fhirserver" if self._secure else "fhirserver"
@@ -129,6 +143,11 @@ class Frame:
         return await self.desk.run(
             request, lambda _: self.desk.signin.signed_in(browser.session, stages=_STAGES)
         )
+
+    async def sign_in_first(self, request: Request, browser: Browser, page: str) -> Response:
+        """The way to `page` through the sign-in."""
+        number = await self.desk.run(request, lambda _: self.desk.authorization.keep({"page": page}, None))
+        return self.to("/auth/continue", txn=number, lang=browser.language)
 
     # --- what goes out
 

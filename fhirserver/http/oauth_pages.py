@@ -25,9 +25,12 @@ def mount_pages(site: FastAPI, frame: Frame, people: People) -> None:
         ("GET", "/auth/continue", signin.proceed),
         ("POST", "/auth/login", signin.login),
         ("POST", "/auth/factor", signin.factor),
+        ("POST", "/auth/renew", signin.renew),
         ("POST", "/auth/consent", consent.consent),
         ("GET", "/auth/apps", account.apps),
         ("POST", "/auth/apps/{grant}/revoke", account.withdraw),
+        ("GET", "/auth/password", account.ask_password),
+        ("POST", "/auth/password", account.password),
         ("GET", "/auth/logout", account.ask_logout),
         ("POST", "/auth/logout", account.logout),
     )

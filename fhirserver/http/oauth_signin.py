@@ -1,4 +1,4 @@
-"""The pages of signing in: the app's request comes in, name and password, second factor."""
+"""The pages of signing in: the app's request comes in, name and password, second factor, own password."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fhirserver.access.oauth.lockout import SlowDown
+from fhirserver.access.oauth.passwords import PasswordRefused
 from fhirserver.access.oauth.request import read_form, read_pairs
 from fhirserver.access.oauth.signin import SignedIn, SignInRefused
 from fhirserver.http.oauth_consent import ConsentPage, targets_of
@@ -75,6 +76,22 @@ class SignInPages:
             return await self._login_page(request, browser, number, txn, "slow", slow=slow)
         return self._signed_in(browser, number, cookie)
 
+    async def renew(self, request: Request, browser: Browser) -> Response:
+        """A password of one's own was chosen, as the last step of signing in."""
+        form, number, txn = await self._frame.answered(request, browser)
+        new = form.get("password", "")
+        if new != form.get("again", ""):
+            return await self._step(request, browser, number, txn, error="refused_differ", status=400)
+        try:
+            cookie, _ = await self._frame.desk.run(
+                request, lambda v: self._frame.passwords.choose(v, browser.session or "", new)
+            )
+        except PasswordRefused as refused:
+            return await self._step(request, browser, number, txn, error=refused.word, status=400)
+        except SignInRefused:
+            return await self._login_page(request, browser, number, txn, "again")
+        return self._signed_in(browser, number, cookie)
+
     async def _step(
         self,
         request: Request,
@@ -85,10 +102,10 @@ class SignInPages:
         error: str | None = None,
         status: int = 200,
     ) -> Response:
-        """The page that comes next: sign-in, second factor, consent; or the way back to the app."""
+        """The page that comes next: sign-in, second factor, own password, consent; or the way back to the app."""
         found = await self._frame.found(request, browser)
         if found is not None and found.session.stage != "full":
-            return self._factor_page(browser, number, txn, found, error, status)
+            return self._stage_page(browser, number, txn, found, error, status)
         authorization = self._frame.desk.authorization
         if (
             await self._frame.desk.run(request, lambda v: authorization.needs_login(v, txn, found))
@@ -96,7 +113,7 @@ class SignInPages:
         ):
             return await self._login_page(request, browser, number, txn, None)
         if txn.client_id is None:
-            return self._frame.to("/auth/apps", lang=browser.language)
+            return self._frame.to(txn.params["page"], lang=browser.language)
         return await self._consent.ask(request, browser, number, txn, found)
 
     async def _login_page(
@@ -130,7 +147,7 @@ class SignInPages:
             response.headers["Retry-After"] = str(slow.seconds)
         return response
 
-    def _factor_page(
+    def _stage_page(
         self,
         browser: Browser,
         number: str,
@@ -142,6 +159,10 @@ class SignInPages:
         common = {**self._frame.common(browser, number), "error": self._frame.told(browser, error)}
         if found.session.stage == "factor":
             html = self._frame.pages.factor(browser.language, **common)
+            return self._frame.page(browser, html, status, targets_of(txn))
+        if found.session.stage == "renew":
+            strict, name = self._frame.passwords.is_strict, found.user.name
+            html = self._frame.pages.renew(browser.language, username=name, strict=strict, **common)
             return self._frame.page(browser, html, status, targets_of(txn))
         seed, address = self._frame.desk.signin.seed(found)
         html = self._frame.pages.enrol(browser.language, seed=seed, address=address, **common)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from fhirserver.access.oauth.authorize import Authorization
 from fhirserver.access.oauth.server import SmartServer
@@ -49,4 +50,4 @@ def mount_oauth(
     people = People(parts, engine)
     token = settings.oauth.registration_token
     add_oauth(site, desk, people, token.get_secret_value() if token is not None else None)
-    mount_pages(site, Frame(desk, pages, language_of), people)
+    mount_pages(site, Frame(desk, pages, language_of, ZoneInfo(settings.audit.timezone)), people)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,15 @@ class Grants:
         with translated():
             done = self._grants.update_one(which, {"$set": {"revoked": now}})
         return done.modified_count == 1
+
+    def revoke_of_user(self, user: str, now: datetime, *, keep: str | None = None) -> int:
+        """End the grants of a user; how many. `keep`: those with this scope stand."""
+        which: Document = {"t": self._tenant, "user": user, "revoked": None, "end": {"$gt": now}}
+        if keep is not None:
+            which["scope"] = {"$not": re.compile(f"(^| ){re.escape(keep)}( |$)")}
+        with translated():
+            done = self._grants.update_many(which, {"$set": {"revoked": now}})
+        return done.modified_count
 
     def put_access(self, digest: str, grant: str, scope: str, issued: datetime, expires: datetime) -> None:
         """Keep an access token."""

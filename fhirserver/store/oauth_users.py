@@ -28,7 +28,8 @@ class UserRecord:
     hash. `old_passwords`: hashes that the Brazilian policy forbids to use again, newest first. `fhir_user`: "Type/id" of
     the person's own resource. `acts_for`: patient ids, beside their own, that a patient or related person acts for.
     `totp`: the seed of the second factor (base32), `totp_step`: the last 30 s step whose code was used. `enrol_until`:
-    the second factor may be set up until then.
+    the second factor may be set up until then. `must_change`: the password was set by somebody else, and the next sign-in
+    asks for an own one. `signed_in`: when the user last signed in.
     """
 
     id: str
@@ -44,6 +45,8 @@ class UserRecord:
     totp_step: int = 0
     enrol_until: datetime | None = None
     old_passwords: tuple[str, ...] = ()
+    must_change: bool = False
+    signed_in: datetime | None = None
 
 
 _LISTS = ("roles", "acts_for", "old_passwords")
@@ -109,8 +112,9 @@ class SessionRecord:
     """A browser that has signed in, or is about to.
 
     `digest`: SHA-256 of the cookie, hex. `stage`: factor (password given, second factor missing), enrol (second factor
-    must be set up), full. `auth_time`: when the password was given. `idle`: unused until then it ends. `tries`: wrong
-    codes so far. `pending`: the seed that is being set up.
+    must be set up), renew (an own password must be chosen), full. `auth_time`: when the password was given. `idle`: unused
+    until then it ends. `tries`: wrong codes so far. `pending`: the seed that is being set up. `before`: when the user had
+    signed in before.
     """
 
     digest: str
@@ -121,6 +125,7 @@ class SessionRecord:
     end: datetime
     tries: int = 0
     pending: str | None = None
+    before: datetime | None = None
 
 
 _SESSION = frozenset(field.name for field in fields(SessionRecord))

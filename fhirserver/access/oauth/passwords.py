@@ -21,11 +21,19 @@ _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 class PasswordRefused(Exception):
-    """The password breaks the policy; `rule` names which: short, long, common, own-data, classes, used."""
+    """The password breaks the policy; `rule` names which.
+
+    short, long, common, own-data, classes, used (one of the last three), same (the present one).
+    """
 
     def __init__(self, rule: str) -> None:
         super().__init__(rule)
         self.rule = rule
+
+    @property
+    def word(self) -> str:
+        """What the pages call it."""
+        return f"refused_{self.rule.replace('-', '_')}"
 
 
 def normal(password: str) -> str:
