@@ -8,15 +8,38 @@ from __future__ import annotations
 import ipaddress
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "placeholder",
+    "example",
+    "sample",
+    "your-",
+    "your_",
+    "<",
+    "xxxx",
+)
+
+
+def _is_real(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().casefold()
+    if any(word in text for word in _PLACEHOLDERS):
+        raise ValueError("this is a placeholder of a sample configuration; take: openssl rand -hex 32")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_is_real)]
 
 
 class Limits(BaseModel, extra="forbid"):
@@ -144,7 +167,12 @@ class OAuth(BaseModel, extra="forbid"):
     calls_per_minute: int = Field(
         600, ge=1, description="Calls of the authorization server by one address, in each worker."
     )
-    registration_token: SecretStr | None = Field(
+    secrets_key_file: Path | None = Field(
+        None,
+        description="Key that encrypts second factors and signing keys in the database, 64 hex digits, mode 0600; "
+        "empty: oauth/secrets.key in the data folder. The same file for every machine of one database.",
+    )
+    registration_token: Secret | None = Field(
         None, min_length=32, description="Turns dynamic registration on, for callers with this token."
     )
 
@@ -229,7 +257,7 @@ class Settings(BaseSettings):
     tenant: str = Field(
         "default", pattern="^[a-z0-9-]{1,32}$", description="Tenant key of every stored document."
     )
-    cursor_key: SecretStr | None = Field(
+    cursor_key: Secret | None = Field(
         None, description="Signs paging links; empty: a key kept in the database, shared by all workers."
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")

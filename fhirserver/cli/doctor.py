@@ -172,6 +172,10 @@ def judge(inspection: Inspection) -> Iterator[Finding]:
             "some resources were indexed by an older server: not every search by CPF or telephone finds them",
             "fhirserver reindex (the server may keep running)",
         )
+    if inspection.secrets:
+        yield Finding(Grade.WRONG, "secrets", "the secrets key does not fit", inspection.secrets)
+    else:
+        yield Finding(Grade.OK, "secrets", "the key fits the database")
     if abs(inspection.clock_seconds) > CLOCK_SECONDS:
         yield Finding(
             Grade.WARNING, "clock", f"{inspection.clock_seconds:+.1f} s from MongoDB's",
