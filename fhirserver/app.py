@@ -358,7 +358,7 @@ async def build(settings: Settings) -> Application:
         ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
     )
     parts = assemble(settings, base.core, base.oauth)
-    mount_oauth(
+    desk = mount_oauth(
         front.site,
         settings,
         parts,
@@ -368,7 +368,7 @@ async def build(settings: Settings) -> Application:
         lambda: base.origins,
         base.audit.security.record,
     )
-    await mount_console(front.site, parts, lambda: front.fhir.engine, base.audit.security.record)
+    await mount_console(front.site, parts, lambda: front.fhir.engine, base.audit.security.record, desk)
     await _follow_origins(base)
     tasks = [asyncio.create_task(_follow(base, front, own, profiles.stamp))]
     if settings.metrics_dir:

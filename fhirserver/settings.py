@@ -159,6 +159,13 @@ class OAuth(BaseModel, extra="forbid"):
     system_seconds: int = Field(300, ge=30, le=300, description="Life of a backend service's access token.")
     offline_days: int = Field(90, ge=1, le=365, description="Longest life of a grant with offline_access.")
     offline_idle_days: int = Field(30, ge=1, description="A refresh token not used for so long ends.")
+    refresh_reuse_leeway_s: int = Field(
+        0,
+        ge=0,
+        le=60,
+        description="Seconds in which a used refresh token may be used again, for apps that lost the answer; "
+        "afterwards a second use ends the grant.",
+    )
     session_idle_minutes: int = Field(15, ge=1, le=60, description="A sign-in not used for so long ends.")
     session_hours: int = Field(12, ge=1, le=24, description="Longest life of a sign-in.")
     password_policy: Literal["default", "br"] = Field(

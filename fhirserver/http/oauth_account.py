@@ -11,7 +11,6 @@ from fhirserver.access.oauth.authorize import Gone
 from fhirserver.access.oauth.lockout import SlowDown
 from fhirserver.access.oauth.passwords import PasswordRefused
 from fhirserver.access.oauth.signin import SignInRefused
-from fhirserver.http.oauth_desk import peer
 
 if TYPE_CHECKING:
     from fhirserver.access.oauth.signin import SignedIn
@@ -32,7 +31,7 @@ class AccountPages:
         if found is None or found.session.stage != "full":
             return await self._frame.sign_in_first(request, browser, "/auth/apps")
         grants = await self._frame.desk.run(request, lambda _: self._grants(found))
-        address = peer(request, self._frame.desk.trusted)
+        address = self._frame.desk.address(request)
         for grant in grants:
             if grant["patient"]:
                 choice = await self._people.chosen(found.user, grant["patient"], address)

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fhirserver.access.oauth.clients import schemes_and_hosts
-from fhirserver.http.oauth_desk import peer
 from fhirserver.http.oauth_frame import Forged
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class ConsentPage:
                 request, browser, number, txn, found, q=q, ticks=ticks, error="must_choose", status=400
             )
         if question.choose:
-            address = peer(request, self._frame.desk.trusted)
+            address = self._frame.desk.address(request)
             if await self._people.chosen(found.user, patient, address) is None:
                 reason = "The user may not act for the patient."
                 raise await self._frame.desk.run(
@@ -101,7 +100,7 @@ class ConsentPage:
         error: str | None,
         status: int,
     ) -> Response:
-        address = peer(request, self._frame.desk.trusted)
+        address = self._frame.desk.address(request)
         patients: list[Choice] = []
         more, patient = False, None
         searchable = self._people.is_searching(found.user)

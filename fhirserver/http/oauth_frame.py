@@ -17,12 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from fhirserver.access.oauth.authorize import Denied, Gone
+from fhirserver.access.oauth.buckets import Busy
 from fhirserver.access.oauth.changing import OwnPassword
 from fhirserver.access.oauth.lockout import SlowDown
 from fhirserver.access.oauth.parts import digest, fresh_secret
 from fhirserver.access.oauth.request import Malformed, read_form
 from fhirserver.access.oauth.signin import SignedIn, SignInRefused
-from fhirserver.http.oauth_desk import HEADERS, Busy, Desk, body_of
+from fhirserver.http.oauth_desk import HEADERS, Desk, body_of
 from fhirserver.outcome import OutcomeError, TooLarge
 
 if TYPE_CHECKING:

@@ -39,7 +39,10 @@ class GrantRecord:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token as it is kept. `kind`: access or refresh. `expires`: when it ends by itself. `rotated`: refresh, used."""
+    """A token as it is kept. `kind`: access or refresh. `expires`: when it ends by itself.
+
+    `rotated`: a refresh token that was used; `used`: when it first was.
+    """
 
     kind: str
     digest: str
@@ -48,6 +51,7 @@ class TokenRow:
     issued: datetime
     expires: datetime
     rotated: bool = False
+    used: datetime | None = None
 
 
 _GRANT = frozenset(one.name for one in fields(GrantRecord))
@@ -134,13 +138,14 @@ class Grants:
             row["issued"],
             row["end"],
             row.get("rotated", False),
+            row.get("used"),
         )
 
-    def claim_refresh(self, digest: str) -> bool:
+    def claim_refresh(self, digest: str, now: datetime) -> bool:
         """Use up a refresh token; False where another call did."""
         with translated():
             done = self._refresh.update_one(
-                {"_id": self._key(digest), "rotated": False}, {"$set": {"rotated": True}}
+                {"_id": self._key(digest), "rotated": False}, {"$set": {"rotated": True, "used": now}}
             )
         return done.modified_count == 1
 

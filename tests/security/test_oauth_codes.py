@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from fhirserver.access.oauth.parts import Visit, utc_now
+from fhirserver.access.oauth.request import SmartRequest
+from fhirserver.access.oauth.server import SmartServer
+from fhirserver.settings import OAuth
 from fhirserver.store.oauth_users import UserRecord
 from tests.kit.oauth import CALLBACK, App, Person, Realm, challenge, tokens_of, told, web
 
@@ -96,6 +102,31 @@ def test_an_old_refresh_token_ends_the_family(realm: Realm, code: Any) -> None:
     assert error(app.refresh(first["refresh_token"])) == "invalid_grant"
     assert error(app.refresh(second["refresh_token"])) == "invalid_grant"
     assert not works(realm, second["access_token"])
+
+
+def test_within_the_leeway_a_lost_answer_can_be_fetched_again_and_later_it_ends_the_family(
+    realm: Realm, code: Any
+) -> None:
+    app, one = code()
+    first = app.redeem(one).json()["refresh_token"]
+    clock = [utc_now()]
+    parts = replace(realm.parts, settings=OAuth(refresh_reuse_leeway_s=10), clock=lambda: clock[0])
+
+    def refresh(token: str) -> tuple[int, Any]:
+        form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": app.id}
+        status, body, _ = SmartServer(parts).token(SmartRequest("POST", form, Visit("test")))
+        return status, body
+
+    answers = [refresh(first)]
+    clock[0] += timedelta(seconds=9)
+    answers.append(refresh(first))
+    assert [status for status, _ in answers] == [200, 200]
+    assert len({body["refresh_token"] for _, body in answers}) == 2
+    assert all(works(realm, body["access_token"]) for _, body in answers)
+    clock[0] += timedelta(seconds=2)
+    status, body = refresh(first)
+    assert (status, body["error"]) == (400, "invalid_grant")
+    assert not any(works(realm, body["access_token"]) for _, body in answers)
 
 
 def test_another_client_gets_nothing_for_a_code_or_refresh_token(realm: Realm, code: Any) -> None:
