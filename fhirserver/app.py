@@ -355,7 +355,11 @@ async def build(settings: Settings) -> Application:
         return [f"index missing: {name}" for name in missing] + base.audit.reasons()
 
     front.site = build_site(
-        ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
+        settings,
+        ready,
+        base.metrics,
+        base.access_log,
+        lambda: openapi_document(settings, services.definitions),
     )
     parts = assemble(settings, base.core, base.oauth)
     desk = mount_oauth(

@@ -9,6 +9,7 @@ import ipaddress
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -40,6 +41,16 @@ def _is_real(value: SecretStr) -> SecretStr:
 
 
 Secret = Annotated[SecretStr, AfterValidator(_is_real)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 class Limits(BaseModel, extra="forbid"):
@@ -276,7 +287,16 @@ class Settings(BaseSettings):
     metrics_dir: Path | None = Field(
         None, description="Folder where several workers share their metrics; set by serve."
     )
-    docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
+    docs: bool | None = Field(
+        None,
+        description="Serve the OpenAPI document and its pages at /docs; empty: where host and base_url are loopback.",
+    )
+    metrics_token: Secret | None = Field(
+        None,
+        min_length=32,
+        description="Bearer token that /metrics asks for; empty: /metrics is served where host and base_url are loopback, "
+        "to whoever asks, and nowhere else.",
+    )
     open_mode: bool = Field(
         False, description="Ask for no token: everyone on this machine may do everything. Loopback only."
     )
@@ -298,6 +318,16 @@ class Settings(BaseSettings):
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
         return [str(ipaddress.ip_network(network)) for network in value]
+
+    @property
+    def is_local(self) -> bool:
+        """True where the server is for this machine alone: it listens on loopback and its public URL says so."""
+        return is_loopback(self.host) and is_loopback(urlsplit(self.root_url).hostname or "")
+
+    @property
+    def serves_docs(self) -> bool:
+        """Whether the OpenAPI document and its pages are served."""
+        return self.is_local if self.docs is None else self.docs
 
     @property
     def root_url(self) -> str:

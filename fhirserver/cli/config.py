@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,13 +62,3 @@ def environment(settings: Settings) -> Mapping[str, str]:
             text = json.dumps(settings.model_dump(mode="json", include={name})[name])
         variables[f"FHIRSERVER_{name.upper()}"] = text
     return variables
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

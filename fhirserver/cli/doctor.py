@@ -13,10 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from fhirserver.cli.client import FhirClient
-from fhirserver.cli.config import UsageError, is_loopback, load_settings
+from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.terminal import CommandFailed, say
-from fhirserver.settings import Settings
+from fhirserver.settings import Settings, is_loopback
 from fhirserver.store.client import CannotStart
 from fhirserver.store.inspect import Inspection, inspect
 from fhirserver.store.mongod_home import find_program

@@ -381,6 +381,8 @@ def test_a_fresh_server_lets_nobody_in(
             ("console", "none", True)
         ]
         assert web().get(f"{server.fhir}/Patient").status_code == 401
+        for path in ("/docs", "/openapi.json", "/metrics"):  # I6: for this machine alone
+            assert web().get(server.root + path).status_code == 404
         # beside it: behind https every cookie is bound to the host and to https
         response = web().get(f"{server.root}/auth/logout")
         assert response.headers["set-cookie"].startswith("__Host-fhirserver-browser=")

@@ -7,8 +7,8 @@ import pytest
 
 from fhirserver.cli import main
 from fhirserver.cli.arguments import build_parser
-from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
-from fhirserver.settings import Settings
+from fhirserver.cli.config import UsageError, environment, load_settings
+from fhirserver.settings import Settings, is_loopback
 
 COMMANDS = (
     "serve",
