@@ -56,6 +56,8 @@ class ConsentPage:
         if found is None or found.session.stage != "full" or txn.client_id is None:
             return self._frame.to("/auth/continue", txn=number, lang=browser.language)
         authorization = self._frame.desk.authorization
+        if await self._frame.desk.run(request, lambda v: authorization.needs_login(v, txn, found)):
+            return self._frame.to("/auth/continue", txn=number, lang=browser.language)
         decision = form.get("decision")
         if decision == "deny":
             denied = await self._frame.desk.run(

@@ -265,6 +265,7 @@ def test_the_audience_may_end_in_a_slash_and_be_called_resource(realm: Realm, na
         ({"scope": ""}, "invalid_scope"),
         ({"scope": "system/*.rs"}, "invalid_scope"),
         ({"scope": "nonsense"}, "invalid_scope"),
+        ({"scope": "patient/Group.rs patient/Task.rs patient/Practitioner.cud"}, "invalid_scope"),
         ({"request": "x.y.z"}, "request_not_supported"),
         ({"request_uri": "https://a.example/r"}, "request_uri_not_supported"),
         ({"prompt": "none"}, "login_required"),
@@ -275,6 +276,33 @@ def test_other_wrong_requests_are_told_to_the_app(realm: Realm, wrong: dict[str,
     answer = told(Person(app.root).open(app.url(**wrong)))
     assert answer["error"] == expected
     assert answer["iss"] == app.root
+
+
+@pytest.mark.parametrize("constraint", ["code:in=http://a.example/vs", "code:below=x", "subject.name=x"])
+def test_a_constraint_with_a_modifier_is_refused_with_its_reason(realm: Realm, constraint: str) -> None:
+    asked = f"Observation.rs?{constraint}"
+    answer = told(Person(realm.server.root).open(realm.app().url(f"patient/{asked}")))
+    assert answer["error"] == "invalid_scope"
+    assert "without modifiers" in answer["error_description"]
+    service = realm.service().credentials(f"system/{asked} system/Patient.rs").json()
+    assert service["error"] == "invalid_scope"
+    assert "without modifiers" in service["error_description"]
+    plain = told(Person(realm.server.root).open(realm.app().url("system/Patient.rs")))
+    assert "without modifiers" not in plain["error_description"]
+
+
+def test_of_a_patient_scope_only_what_it_can_reach_is_granted_and_told(
+    realm: Realm, patients: tuple[str, str]
+) -> None:
+    app, person = realm.app(), Person(realm.server.root)
+    person.open(
+        app.url("patient/Patient.cruds patient/Schedule.cruds patient/Group.rs patient/Coverage.cruds")
+    )
+    assert "patient/Group" not in person.sign_in(realm.user("reception")).text
+    person.send(decision="search", q="souza")
+    tokens = app.redeem(told(person.approve(patients[0]))["code"]).json()
+    assert tokens["scope"] == "patient/Patient.rus patient/Schedule.rs patient/Coverage.crus"
+    assert tokens["patient"] == patients[0]
 
 
 def test_without_a_word_nothing_is_granted(realm: Realm, session: Person, patients: Any) -> None:
@@ -289,6 +317,10 @@ def test_prompt_login_asks_for_the_password_again(realm: Realm, session: Person)
     app = realm.app(first_party=True)
     assert "code" in told(session.open(app.url("openid")))
     assert 'name="password"' in session.open(app.url("openid", prompt="login")).text
+    number = dict(session.form["fields"])
+    answer = {"txn": number["txn"], "csrf": number["csrf"], "decision": "approve", "scope": "openid"}
+    skipped = session.http.post(f"{session.root}/auth/consent", data=answer)
+    assert skipped.headers["location"].startswith("/auth/continue?txn=")
 
 
 def test_a_client_that_may_not_use_codes_is_told_so(realm: Realm) -> None:

@@ -90,7 +90,7 @@ class SmartRules(CodeChallenge):
                     "The parameter launch is missing, ended, used, or another client's."
                 )
         if not granting.for_user(self._parts, asked, grant.client.record, None):
-            raise InvalidScopeError("None of the scopes can be granted to this client.")
+            raise InvalidScopeError(granting.why_nothing(asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +321,9 @@ class ServiceGrant(ClientCredentialsGrant):
         asked = parse(self.request.payload.scope or "", parts.vocabulary)
         others = set(asked.others) - granting.SERVICE_SCOPES
         if asked.dropped or others or any(scope.level != "system" for scope in asked.resources):
-            raise InvalidScopeError("Backend services ask for system scopes, each of which must be known.")
+            raise InvalidScopeError(
+                f"Backend services ask for system scopes, each of which must be understood: {granting.CONSTRAINTS}"
+            )
         granted = granting.for_service(parts, asked, self.client.record)
         if not granted:
             raise InvalidScopeError("None of the scopes can be granted to this client.")
