@@ -242,7 +242,7 @@ class Frame:
                 response.headers["Retry-After"] = str(busy.seconds)
                 return response
             except OutcomeError as problem:
-                status = problem.status if problem.status in (400, 503) else 500
+                status = problem.status if problem.status in (400, 408, 503) else 500
                 return self.told_page(browser, status, "busy_title", "busy_text")
             except ClientDisconnect:
                 return Response(status_code=400)
