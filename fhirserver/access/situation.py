@@ -94,7 +94,8 @@ class Situations:
 
     async def _read(self, agent: Agent, now: float) -> Situation:
         if agent.user is None:
-            return Situation(now=int(now * 1e6), until=now + FRESH)
+            bound = await self.consents.policies() if agent.roles else ()
+            return Situation(policies=bound, now=int(now * 1e6), until=now + FRESH)
         names = frozenset((agent.fhir_user,)) if agent.fhir_user else frozenset[str]()
         own: frozenset[str] = frozenset()
         linked: frozenset[str] = frozenset()

@@ -132,6 +132,7 @@ Adds an app or a backend service.
     made.add_argument("--id", metavar="ID", help="client_id (default: a random one)")
     made.add_argument("--scope", required=True, help="the most it may be granted: SMART scopes")
     made.add_argument("--backend", action="store_true", help="may get tokens for itself (system/ scopes)")
+    made.add_argument("--policy", metavar="ROLE", help="role that binds its system/ scopes (default: none)")
     made.add_argument("--first-party", action="store_true", help="the clinic's own: users are not asked")
     made.add_argument("--introspect", action="store_true", help="may ask about every token")
     _addresses(made, [])
@@ -145,6 +146,7 @@ Adds an app or a backend service.
     update.add_argument("client_id", help="client_id")
     update.add_argument("--name", help="name that users see")
     update.add_argument("--scope", help="the most it may be granted; takes effect at the next request")
+    update.add_argument("--policy", metavar="ROLE", help="role that binds its system/ scopes; '' for none")
     _addresses(update, None)
     database(update)
     for name, words in (

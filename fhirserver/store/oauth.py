@@ -39,7 +39,8 @@ class ClientRecord:
 
     `status`: active, disabled, or pending (waits for an administrator). `auth_method`: none, client_secret_basic or
     private_key_jwt. `secret_hash`: SHA-256 of a 256-bit random secret, hex. `scope`: the most it may be granted.
-    `first_party`: the clinic's own, no consent is asked. `can_introspect`: may ask about every token.
+    `first_party`: the clinic's own, no consent is asked. `can_introspect`: may ask about every token. `system_policy`: the
+    role that binds it where no user stands behind it; None: its scopes alone do.
     """
 
     client_id: str
@@ -57,6 +58,7 @@ class ClientRecord:
     scope: str = ""
     first_party: bool = False
     can_introspect: bool = False
+    system_policy: str | None = None
 
 
 _CLIENT_LISTS = ("redirect_uris", "launch_uris", "allowed_origins", "grant_types")

@@ -56,6 +56,8 @@ def for_service(parts: Parts, asked: Scopes, client: ClientRecord) -> Scopes:
     """What of `asked` a backend service gets."""
     limit = parse(client.scope, parts.vocabulary)
     resources = narrow(asked.of_levels(("system",)).resources, limit.resources)
+    if client.system_policy is not None:
+        resources = narrow(resources, parts.roles.service_ceiling(client.system_policy))
     return Scopes(resources, tuple(t for t in asked.others if t in SERVICE_SCOPES and t in limit))
 
 

@@ -171,6 +171,24 @@ def test_an_app_is_added_changed_and_locked_out(realm: Realm, run: Run, tmp_path
     assert "public keys only" in err
 
 
+def test_a_service_gets_and_loses_a_policy(realm: Realm, run: Run, tmp_path: Path) -> None:
+    id, file = unique("partner"), tmp_path / "key.json"
+    file.write_text(json.dumps(new_key("ES384").as_dict(private=False)))
+    words = ("clients", "add", "Partner", "--id", id, "--kind", "keys", "--backend", "--jwks", str(file))
+    words += ("--scope", "system/*.rs", "--policy")
+    code, _, err = run(*words, "king")
+    assert code == 1
+    assert "system_policy" in err
+    assert run(*words, "reception")[0] == 0
+    policies = []
+    for change in ("billing", ""):
+        stored = realm.store.clients.get(id)
+        policies.append(stored and stored.system_policy)
+        assert run("clients", "update", id, "--policy", change)[0] == 0
+    stored = realm.store.clients.get(id)
+    assert [*policies, stored and stored.system_policy] == ["reception", "billing", None]
+
+
 def test_the_secrets_key_is_rotated_while_the_server_runs(realm: Realm, run: Run) -> None:
     user = realm.user("auditor")
     code, out, err = run("keys", "rotate-secrets")
