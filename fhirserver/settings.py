@@ -307,6 +307,11 @@ class Settings(BaseSettings):
     roles: dict[str, RoleSettings] = Field(
         {}, description="Roles that replace those of the same code, or add to them."
     )
+    by_organization: bool = Field(
+        False,
+        description="Of Patient, Encounter, EpisodeOfCare, Device, Account and Invoice users reach the rows of "
+        "organizations that they work for by a PractitionerRole, and those of none.",
+    )
     link_past_months: int = Field(
         24, ge=0, description="How long ago an Appointment or Encounter still links."
     )

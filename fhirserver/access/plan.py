@@ -15,6 +15,7 @@ from fhirserver.access.compartments import BEHIND, KEPT, MEMBER, Compartments
 from fhirserver.access.consent import Caller, withheld
 from fhirserver.access.labels import uncleared
 from fhirserver.access.needs import Need, need_of
+from fhirserver.access.organizations import rows_of
 from fhirserver.access.roles import Role, Roles, Rows
 from fhirserver.access.scopes import Scope
 from fhirserver.access.situation import Situation
@@ -66,6 +67,7 @@ class Planner:
     compartments: Compartments
     site: Site
     limits: Limits
+    by_organization: bool = field(default=False, kw_only=True)
     _constraints: dict[tuple[str, tuple[tuple[str, str], ...]], Expression | None] = field(
         default_factory=dict
     )
@@ -191,7 +193,8 @@ class Planner:
             return found  # the whole log: neither labels nor consents hide an access from an auditor
         for rule in self._withheld(agent, situation, roles, type):
             found = both(found, rule)
-        return found
+        house = self._of_organizations(agent, situation, type)
+        return found if house is None else both(found, house)
 
     def _level(
         self, agent: Agent, situation: Situation, level: str, roles: tuple[Role, ...], type: str, letter: str
@@ -260,6 +263,14 @@ class Planner:
             situation.made[key] = self.compartments.linked(type, known)
         found: Expression | None = situation.made[key]
         return found
+
+    def _of_organizations(self, agent: Agent, situation: Situation, type: str) -> Expression | None:
+        """The rows of the user's organizations, where the setting asks for it; None: no condition."""
+        if not self.by_organization or agent.user is None or patients_of(agent):
+            return None
+        keys = tuple(self.site.key(*name.split("/")) for name in sorted(situation.organizations))
+        opened = self.compartments.linked(type, situation.opened) if situation.opened else None
+        return rows_of(type, keys, opened)
 
     def _withheld(
         self, agent: Agent, situation: Situation, roles: tuple[Role, ...], type: str
