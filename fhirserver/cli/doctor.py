@@ -98,10 +98,10 @@ def check_python() -> Finding:
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
     """What is allowed by itself but does not fit together."""
-    if not is_loopback(settings.host):
+    if settings.open_mode and not is_loopback(settings.host):
         yield Finding(
-            Grade.WRONG, "settings", f"host {settings.host} is refused: no authorization is configured",
-            "set FHIRSERVER_HOST=127.0.0.1",
+            Grade.WRONG, "settings", f"host {settings.host} is refused in open mode: everybody could do everything",
+            "set FHIRSERVER_HOST=127.0.0.1, or leave open mode",
         )  # fmt: skip
     cores = os.cpu_count() or 1
     if settings.workers > cores:
