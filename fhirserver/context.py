@@ -86,7 +86,8 @@ class Agent:
 
     `name`: stable name for logs and audit. `client`: client id. `user`: stable id of the user (the token's sub), None
     for a backend service. `fhir_user`: relative reference of the user's own resource, "Practitioner/42". `roles`: codes
-    such as "practitioner", "reception". `scopes`: what the token grants; None in open mode and for the server's own
+    such as "practitioner", "reception"; of a backend service its policy, none where it is bound by its scopes alone.
+    `scopes`: what the token grants; None in open mode and for the server's own
     work, where nothing was asked for. `patient`: id of the patient in the launch context. `acts_for`: ids of the
     patients that a patient or related person acts for. `grant`: id of the grant behind the token. `policy`: what an
     AuditEvent says of the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one).

@@ -15,6 +15,7 @@ from fhirserver.access.compartments import BEHIND, KEPT, MEMBER, Compartments
 from fhirserver.access.consent import Caller, withheld
 from fhirserver.access.labels import uncleared
 from fhirserver.access.needs import Need, need_of
+from fhirserver.access.organizations import rows_of
 from fhirserver.access.roles import Role, Roles, Rows
 from fhirserver.access.scopes import Scope
 from fhirserver.access.situation import Situation
@@ -66,6 +67,7 @@ class Planner:
     compartments: Compartments
     site: Site
     limits: Limits
+    by_organization: bool = field(default=False, kw_only=True)
     _constraints: dict[tuple[str, tuple[tuple[str, str], ...]], Expression | None] = field(
         default_factory=dict
     )
@@ -141,7 +143,7 @@ class Planner:
         return replace(
             permission,
             keeps=self._kept(agent, type, letters[0]),
-            keeps_labels=agent.user is not None,
+            keeps_labels=_is_bound(agent),
             shows=self.reach(agent, situation, "r").opens(type),
         )
 
@@ -162,7 +164,7 @@ class Planner:
             rows = self._rows(agent, situation, granting, roles, type, letter) if granting else None
             if rows is None:
                 denied.add(type)
-            elif rows != EVERYTHING or (type == BEHIND and agent.user is not None):
+            elif rows != EVERYTHING or (type == BEHIND and _is_bound(agent)):
                 restrictions[type] = rows
         return Reach(restrictions, frozenset(denied), len(denied) == len(self.definitions.resource_types))
 
@@ -185,19 +187,23 @@ class Planner:
             if level is not None and constraint is not None:
                 options.append(both(level, constraint) if constraint != EVERYTHING else level)
         found = _any_of(options)
-        if found is None or agent.user is None:
+        if found is None or not _is_bound(agent):
             return found
         if type == "AuditEvent" and found == EVERYTHING:
             return found  # the whole log: neither labels nor consents hide an access from an auditor
         for rule in self._withheld(agent, situation, roles, type):
             found = both(found, rule)
-        return found
+        house = self._of_organizations(agent, situation, type)
+        return found if house is None else both(found, house)
 
     def _level(
         self, agent: Agent, situation: Situation, level: str, roles: tuple[Role, ...], type: str, letter: str
     ) -> Expression | None:
+        if level == "system" and agent.user is None:
+            bound = _is_bound(agent)
+            return self._of_roles(agent, situation, roles, type, letter, None) if bound else EVERYTHING
         if level == "system":
-            return EVERYTHING if agent.user is None else None
+            return None
         if agent.user is None:
             return None
         if level == "user":
@@ -217,6 +223,8 @@ class Planner:
         options = []
         for role in roles:
             for kind, grant in role.by_type.get((letter, type), ()):
+                if agent.user is None and kind != "all":
+                    continue  # nobody's patients, nobody's own
                 rows = self._of_kind(agent, situation, kind, type, letter, patient)
                 constraint = self._constraint(type, grant.constraint)
                 if rows is not None and constraint is not None:
@@ -255,6 +263,14 @@ class Planner:
             situation.made[key] = self.compartments.linked(type, known)
         found: Expression | None = situation.made[key]
         return found
+
+    def _of_organizations(self, agent: Agent, situation: Situation, type: str) -> Expression | None:
+        """The rows of the user's organizations, where the setting asks for it; None: no condition."""
+        if not self.by_organization or agent.user is None or patients_of(agent):
+            return None
+        keys = tuple(self.site.key(*name.split("/")) for name in sorted(situation.organizations))
+        opened = self.compartments.linked(type, situation.opened) if situation.opened else None
+        return rows_of(type, keys, opened)
 
     def _withheld(
         self, agent: Agent, situation: Situation, roles: tuple[Role, ...], type: str
@@ -340,6 +356,11 @@ class Planner:
 _BEHIND = frozenset((BEHIND,))
 _WHOLE = frozenset(("AuditEvent", "Provenance"))  # who may see the trail sees all of it
 _APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
+
+
+def _is_bound(agent: Agent) -> bool:
+    """True where a role, labels and consents bind: for every user, and for backend services that have a policy."""
+    return agent.user is not None or bool(agent.roles)
 
 
 def patients_of(agent: Agent) -> frozenset[str]:

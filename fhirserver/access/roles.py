@@ -121,6 +121,14 @@ class Roles:
             )  # for short: what is read is narrowed to the role's types again
         return united(found)
 
+    def service_ceiling(self, name: str) -> tuple[Scope, ...]:
+        """The widest `system/` scopes of a backend service whose policy is this role."""
+        return united(
+            Scope("system", s.type, s.letters, s.constraint)
+            for role in self.known((name,))
+            for s in role.grants["all"]
+        )
+
 
 def _role(name: str, setting: RoleSettings, vocabulary: Vocabulary) -> Role:
     grants: dict[Rows, tuple[Scope, ...]] = {}

@@ -61,7 +61,14 @@ class Access:
         """What lets requests in, over `definitions`."""
         settings = self.settings
         site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
-        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        planner = Planner(
+            definitions,
+            self.roles,
+            Compartments(definitions, site.key),
+            site,
+            settings.limits,
+            by_organization=settings.by_organization,
+        )
         return Gate(
             self.tokens,
             self.issuers,

@@ -138,18 +138,26 @@ class Store:
         return version
 
     async def modify(
-        self, type: str, id: str, change: write.Change, *, permission: Permission, method: str
+        self,
+        type: str,
+        id: str,
+        change: write.Change,
+        *,
+        permission: Permission,
+        method: str,
+        submitted: JsonObject | None = None,
     ) -> Version:
         """Store what `change` makes of the current version, as a compare-and-set.
 
         `change` gets the current version (perhaps a deletion, None where there is none) and answers the new
         resource, DELETE, or None to leave things as they are; then what is current is returned. It runs again
         when another write came first, so it must have no effect of its own and must not modify the same
-        resource. `method`: the verb to record. Raises what change raises, NotFound where nothing is there to
-        leave or delete, Conflict after too many lost races.
+        resource. `method`: the verb to record. `submitted`: the resource as it was sent, where it is all sent: one that
+        the permission does not cover is refused (Forbidden) whatever is stored. Raises what change raises, NotFound
+        where nothing is there to leave or delete, Conflict after too many lost races.
         """
         trace = trace_of(permission)
-        version = await write.modify(self._parts, type, id, change, permission, method)
+        version = await write.modify(self._parts, type, id, change, permission, method, submitted)
         trace.seen.append(version)
         return version
 
