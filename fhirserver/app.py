@@ -19,6 +19,7 @@ from fhirserver.access.breakglass import BreakGlass
 from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
 from fhirserver.access.issuers import Issuers
+from fhirserver.access.masks import MaskBook
 from fhirserver.access.oauth.assemble import assemble
 from fhirserver.access.oauth.minting import mint
 from fhirserver.access.oauth.parts import Parts, Visit
@@ -228,7 +229,14 @@ class Foundation:
         """What lets requests in, over `definitions`."""
         settings = self.settings
         site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
-        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        planner = Planner(
+            definitions,
+            self.roles,
+            Compartments(definitions, site.key),
+            site,
+            settings.limits,
+            MaskBook(definitions, self.elements),
+        )
         return Gate(
             self.tokens,
             self.issuers,

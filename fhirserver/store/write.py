@@ -26,6 +26,7 @@ from fhirserver.store.documents import (
     version_of,
 )
 from fhirserver.store.kept import check_kept, with_own_source
+from fhirserver.store.masked import check_marks, check_shown
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import not_found
 from fhirserver.store.visible import are_visible
@@ -95,6 +96,8 @@ async def _attempt(
         raise not_found(type, id)  # to create here would tell which ids are taken
     if before is not None and not all(await are_visible(parts, [before], permission)):
         raise not_found(type, id)
+    if method != "DELETE":
+        check_shown(before, permission)
     wanted = await change(before)
     if wanted is None or (wanted is DELETE and (before is None or before.deleted)):
         if before is None:
@@ -134,6 +137,7 @@ async def _check_permitted(
     """What an agent writes must be within what it may see, and leave alone what is not its own. Raises Forbidden."""
     type = new.version.type
     check_kept(permission, before, resource)
+    check_marks(before, new.version.raw, resource)
     if parts.restrictions.filter(permission, type) is None:
         return
     if not all(await are_visible(parts, [new.version], permission)):
