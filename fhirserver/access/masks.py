@@ -45,8 +45,8 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "Patient": "identifier active name telecom gender birthDate deceased address managingOrganization link",
             "RelatedPerson": "identifier active patient relationship name telecom gender birthDate address period",
             "Encounter": _VISIT,
-            "Procedure": f"{_DONE} identifier basedOn.reference partOf.reference category code.coding performer location",
-            "ServiceRequest": f"{_ORDER} identifier basedOn.reference requisition priority category code.coding requester "
+            "Procedure": f"{_DONE} identifier basedOn.reference partOf.reference category.coding code.coding performer location",
+            "ServiceRequest": f"{_ORDER} identifier basedOn.reference requisition priority category.coding code.coding requester "
             "performerType performer locationReference insurance.reference",
         },
         PSEUDONYMOUS: {
@@ -138,7 +138,8 @@ class MaskBook:
                 if part is not None:
                     below = element.path or code
                     kept[name] = part if isinstance(part, Cut) else self._shape(below, part)
-                if part is not Cut.WHOLE and (element.min > 0 or element.name in hinted):
+                partly = isinstance(part, dict) and element.name != "meta"
+                if part is not Cut.WHOLE and (element.min > 0 or element.name in hinted or partly):
                     places[name] = self.elements.is_primitive(code)
         if unknown:
             raise KeyError(path, sorted(unknown))

@@ -36,7 +36,7 @@ from fhirserver.search.expression import (
     either,
     hops,
 )
-from fhirserver.search.guard import guarded
+from fhirserver.search.guard import Guard
 from fhirserver.search.mask import Mask, Masks
 from fhirserver.search.scope import Scope as Surroundings
 from fhirserver.search.types.reference import Site
@@ -313,7 +313,7 @@ class Planner:
     ) -> Expression | None:
         """A scope's constraint such that it tells nothing of what is hidden; None where it would."""
         try:
-            return guarded(type, constraint, self._masked(agent, situation))
+            return Guard(self._masked(agent, situation)).guarded(type, constraint)
         except Forbidden:
             return None
 

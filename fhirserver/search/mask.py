@@ -1,7 +1,8 @@
 """What a caller is shown of a resource that is not for them as a whole: the pure function, and the values it works by.
 
-A mask is an allow-list: what it does not name is left out, extensions too. Elements that R4 requires, and those that
-the mask wants to be known about, stay as a place that says `masked`; the copy is tagged SUBSETTED and has no narrative.
+A mask is an allow-list: what it does not name is left out, extensions too. Elements that R4 requires, those of which a
+part may be shown and there is none, and those that the mask wants to be known about stay as a place that says `masked`;
+the copy is tagged SUBSETTED and has no narrative.
 Sources: hl7.org/fhir/R4/extension-data-absent-reason.html, hl7.org/fhir/R4/security-labels.html (v3-ObservationValue),
 docs/explanation/access.md
 """
@@ -36,7 +37,7 @@ class Cut(Enum):
 class Shape:
     """What is shown of an object: JSON property -> how, or what of it.
 
-    `hinted`: properties of hidden elements that leave a place behind -> whether they are primitive.
+    `hinted`: properties that leave a place behind where nothing of them is shown -> whether they are primitive.
     """
 
     kept: Mapping[str, Cut | Shape]

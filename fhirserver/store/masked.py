@@ -13,8 +13,8 @@ from fhirserver.context import JsonObject, Permission, Version
 from fhirserver.outcome import Forbidden, Issue, IssueCode, Unprocessable
 from fhirserver.r4.jsontext import dump_json, parse_json
 from fhirserver.search.expression import Expression
-from fhirserver.search.guard import ByType, guarded
-from fhirserver.search.mask import marks, masked
+from fhirserver.search.guard import Guard
+from fhirserver.search.mask import Masks, marks, masked
 from fhirserver.search.query import SearchQuery
 
 _CONTAINED = b'"contained":'
@@ -60,20 +60,21 @@ def check_marks(before: Version | None, raw: bytes | None, after: JsonObject) ->
 
 
 def unrevealing(
-    query: SearchQuery, filters: Sequence[tuple[str, Expression]], masks: ByType
+    query: SearchQuery, filters: Sequence[tuple[str, Expression]], masks: Masks
 ) -> tuple[list[tuple[str, Expression]], tuple[Issue, ...]]:
     """The filters such that they tell nothing of what is hidden. Of several types those are left out that would.
 
     Raises Forbidden where nothing is left, and for `_contained`, whose index does not know what is hidden.
     """
-    if query.shown.contained != "false":
+    if masks.of and query.shown.contained != "false":
         raise Forbidden(
             "_contained is not offered to roles that see a part of some types only.", code="contained-masked"
         )
+    guard = Guard(masks.of, inside=True)
     found, left_out = [], []
     for type, filter in filters:
         try:
-            found.append((type, guarded(type, filter, masks, (key.field for key in query.sort if key.field))))
+            found.append((type, guard.guarded(type, filter, [key.field for key in query.sort if key.field])))
         except Forbidden:
             if len(filters) == 1:
                 raise

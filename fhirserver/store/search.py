@@ -17,7 +17,7 @@ from fhirserver.context import JsonObject, Permission, Version
 from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden, Issue
 from fhirserver.r4.definitions import Definitions
 from fhirserver.search.expression import And, Dates, Expression, Missing, Or, both, hops
-from fhirserver.search.guard import guarded
+from fhirserver.search.guard import Guard
 from fhirserver.search.include import Include, Path
 from fhirserver.search.modifiers import field_of
 from fhirserver.search.query import SearchQuery
@@ -119,7 +119,7 @@ class Searcher:
         expression = dict(query.filters)[type]
         _check_hops([(type, expression)], permission)
         if permission.masks is not None:
-            expression = guarded(type, expression, permission.masks.of)
+            expression = Guard(permission.masks.of, inside=True).guarded(type, expression)
         plan = await resolver.plan(type, expression)
         rows = await resolver.run(type, plan, VERSION_FIELDS, limit)
         found = [self.version(type, document) for document in rows]
@@ -149,8 +149,8 @@ class Searcher:
         if query.care_dates != (None, None):
             filters = [(t, both(f, self._care(t, query.care_dates))) for t, f in filters]
         issues: tuple[Issue, ...] = ()
-        if permission.masks is not None and permission.masks.of:
-            filters, issues = unrevealing(query, filters, permission.masks.of)
+        if permission.masks is not None:
+            filters, issues = unrevealing(query, filters, permission.masks)
         includes = query.includes
         if query.surroundings:
             includes = (*includes, self._surroundings(query.types, frozenset(query.surroundings)))
