@@ -30,7 +30,9 @@ def book() -> MaskBook:
     return MaskBook(Definitions.load(), Elements.load())
 
 
-def shown(resource: Json, *names: str, closed: tuple[str, ...] = (), whole: bool = False, **others: str) -> Json:
+def shown(
+    resource: Json, *names: str, closed: tuple[str, ...] = (), whole: bool = False, **others: str
+) -> Json:
     """`resource` under the masks `names`; `others`: masks of other types."""
     type = resource["resourceType"]
     of = {type: book().mask(names, type)} if names else {}
@@ -42,7 +44,12 @@ def shown(resource: Json, *names: str, closed: tuple[str, ...] = (), whole: bool
 
 
 def patient(**more: Any) -> Json:
-    return {"resourceType": "Patient", "id": "p", "name": [{"family": "Abreu"}], "birthDate": "1980-01-01"} | more
+    return {
+        "resourceType": "Patient",
+        "id": "p",
+        "name": [{"family": "Abreu"}],
+        "birthDate": "1980-01-01",
+    } | more
 
 
 def encounter(**more: Any) -> Json:
@@ -57,7 +64,9 @@ def test_what_the_mask_does_not_name_is_left_out_and_the_copy_says_so() -> None:
 def test_a_resource_without_anything_hidden_stays_the_very_same() -> None:
     whole = patient(active=True)
     assert shown(whole, "administrative") is whole
-    assert shown(patient(photo=[{"title": "x"}]), "administrative", whole=True) == patient(photo=[{"title": "x"}])
+    assert shown(patient(photo=[{"title": "x"}]), "administrative", whole=True) == patient(
+        photo=[{"title": "x"}]
+    )
 
 
 def test_profiles_tags_and_the_source_are_hidden_but_labels_are_not() -> None:
@@ -98,7 +107,9 @@ def test_a_null_that_stood_for_an_extension_goes_with_it() -> None:
 def test_that_the_meaning_is_modified_stays_but_not_how() -> None:
     modifier = {"url": "http://example.org/not", "valueString": "CANARY"}
     place = {"url": "http://example.org/not", "_valueString": PLACE}
-    found = shown(encounter(modifierExtension=[modifier], location=[{"modifierExtension": [modifier]}]), "desk")
+    found = shown(
+        encounter(modifierExtension=[modifier], location=[{"modifierExtension": [modifier]}]), "desk"
+    )
     assert (found["modifierExtension"], found["location"]) == ([place], [{"modifierExtension": [place]}])
 
 
@@ -162,7 +173,12 @@ def test_only_cpf_and_cns_have_a_short_form(system: str, value: str, short: str 
     assert shortened(system, value) == short
 
 
-DOCTOR = {"resourceType": "Practitioner", "id": "d", "telecom": [{"value": "CANARY"}], "name": [{"family": "Cruz"}]}
+DOCTOR = {
+    "resourceType": "Practitioner",
+    "id": "d",
+    "telecom": [{"value": "CANARY"}],
+    "name": [{"family": "Cruz"}],
+}
 
 
 def test_what_is_inside_of_a_whole_resource_is_masked_by_its_own_type() -> None:
@@ -213,9 +229,18 @@ def test_every_example_of_r4_is_still_valid_under_every_mask() -> None:
             assert {issue.code for issue in validator.validate(found, type)} <= before, (name, resource["id"])
             tops = {entry.partition(".")[0].partition(":")[0].lstrip("!") for entry in table[type].split()}
             required = {e.name for e in Elements.load().children(type) if e.min}
-            extra = {key.lstrip("_") for key in found} - {"resourceType", "id", "meta", "language", "contained", "implicitRules"}
+            extra = {key.lstrip("_") for key in found} - {
+                "resourceType",
+                "id",
+                "meta",
+                "language",
+                "contained",
+                "implicitRules",
+            }
             for key in extra:
-                assert any(key == top or (key.startswith(top) and key[len(top)].isupper()) for top in tops | required)
+                assert any(
+                    key == top or (key.startswith(top) and key[len(top)].isupper()) for top in tops | required
+                )
     assert seen == {(name, type) for name, table in TABLES.items() for type in table}
 
 
