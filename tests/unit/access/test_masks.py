@@ -127,4 +127,4 @@ def test_an_emergency_lifts_pseudonyms_and_no_other_mask() -> None:
 )
 def test_a_mask_that_there_is_not_is_a_wrong_setting(type: str, mask: str) -> None:
     with pytest.raises(ValueError, match=r"roles\.x\.masks"):
-        Roles(DefinedVocabulary(definitions()), {"x": RoleSettings(all="Patient.rs", masks={type: mask})})  # type: ignore[dict-item]
+        Roles(DefinedVocabulary(definitions()), {"x": RoleSettings(all="Patient.rs", masks={type: mask})})
