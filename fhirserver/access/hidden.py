@@ -1,8 +1,11 @@
-"""What the roles of a user hide of each type: their masks, taken together. Source: docs/explanation/access.md."""
+"""What is hidden of each type: the masks of a user's roles taken together, and what is not shown inside of others.
+
+Source: docs/explanation/access.md
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fhirserver.access.compartments import Compartments
@@ -11,6 +14,10 @@ from fhirserver.access.roles import Role
 from fhirserver.access.situation import Situation, patients_of
 from fhirserver.context import Agent
 from fhirserver.search.mask import Mask
+
+PEOPLE = ("Patient", "Person", "Practitioner", "PractitionerRole", "RelatedPerson")
+NO_ONES = ("OperationOutcome", "Parameters")  # types that hold no one's data
+_READ = frozenset("rs")
 
 
 def masked_types(
@@ -28,6 +35,20 @@ def masked_types(
         rows = compartments.linked(type, whole) if whole else None
         found[type] = mask if rows is None else replace(mask, whole=whole, rows=rows)
     return found
+
+
+def closed_types(agent: Agent, roles: tuple[Role, ...], types: Iterable[str]) -> frozenset[str]:
+    """The types that are not shown inside of others: people, where no scope of the token opens their type.
+
+    `roles`: of a user from whom something is hidden; then also what none of them opens.
+    """
+    scopes = agent.scopes.resources if agent.scopes is not None else ()
+    reading = [scope for scope in scopes if _READ.intersection(scope.letters)]
+    closed = {type for type in PEOPLE if not any(scope.reaches(type) for scope in reading)}
+    if roles:
+        opened = {type for role in roles for letter, type in role.by_type if letter in _READ}
+        closed.update(type for type in types if type not in opened and type not in NO_ONES)
+    return frozenset(closed)
 
 
 def _whole(agent: Agent, situation: Situation, roles: tuple[Role, ...], type: str) -> frozenset[str] | None:

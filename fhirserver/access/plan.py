@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from fhirserver.access.compartments import BEHIND, KEPT, MEMBER, Compartments
 from fhirserver.access.consent import Caller, withheld
-from fhirserver.access.hidden import masked_types
+from fhirserver.access.hidden import closed_types, masked_types
 from fhirserver.access.labels import uncleared
 from fhirserver.access.masks import MaskBook
 from fhirserver.access.needs import Need, need_of
@@ -330,15 +330,8 @@ class Planner:
         key = "masks"
         if key not in situation.made:
             of = self._masked(agent, situation)
-            if of:
-                closed = self.reach(agent, situation, "r").denied & self.reach(agent, situation, "s").denied
-            else:  # what is inside of a resource that is seen whole belongs to it, but for the scopes
-                scopes = [
-                    s for s in (agent.scopes.resources if agent.scopes else ()) if set(s.letters) & _READ
-                ]
-                types = self.definitions.resource_types
-                closed = frozenset(t for t in types if not any(scope.reaches(t) for scope in scopes))
-            closed -= _WHOLE
+            roles = self.roles.known(agent.roles) if of else ()
+            closed = closed_types(agent, roles, self.definitions.resource_types)
             situation.made[key] = Masks(of, closed, self.masks.nothing) if of or closed else None
         found: Masks | None = situation.made[key]
         return found
@@ -387,6 +380,9 @@ class Planner:
 
 _BEHIND = frozenset((BEHIND,))
 _READ = frozenset("rs")
+_OPEN_INSIDE = frozenset(
+    ("AuditEvent", "OperationOutcome", "Parameters")
+)  # no one's data, or read by name only
 _WHOLE = frozenset(("AuditEvent", "Provenance"))  # who may see the trail sees all of it
 _APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
 

@@ -16,6 +16,7 @@ from fhirserver.search.expression import Expression
 from fhirserver.search.guard import Guard
 from fhirserver.search.mask import Masks, marks, masked
 from fhirserver.search.query import SearchQuery
+from fhirserver.store.home import AUDIT_TYPE
 
 _CONTAINED = b'"contained":'
 _SIGNS = (b'"masked"', b'"SUBSETTED"')
@@ -24,7 +25,7 @@ _SIGNS = (b'"masked"', b'"SUBSETTED"')
 def shown(version: Version, permission: Permission) -> Version:
     """The version as the caller sees it; the same object where nothing is hidden."""
     masks = permission.masks
-    if masks is None or version.raw is None:
+    if masks is None or version.raw is None or version.type == AUDIT_TYPE:  # events are evidence, to the byte
         return version
     mask = masks.of.get(version.type)
     if mask is None and _CONTAINED not in version.raw:

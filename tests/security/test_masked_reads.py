@@ -182,6 +182,20 @@ def test_a_narrow_token_is_given_no_contact_data_of_contained_practitioners(
         assert "SUBSETTED" not in client.get("/Patient/k1").text
 
 
+def test_audit_events_are_given_out_to_the_byte(callers: Callers, system: Fhir) -> None:
+    """Their contained outcomes are of a type that the auditor's scopes do not name."""
+    assert member(callers, "reception").get("/Encounter/absent-k").status_code == 404
+    url = "/AuditEvent?outcome=4&_sort=-date&_count=3"
+    auditor = callers.client("auditor", "user/AuditEvent.rs").get(url).json()
+    whole = {e["resource"]["id"]: e["resource"] for e in system.get(f"{url}0").json()["entry"]}
+    assert [e["resource"] for e in auditor["entry"]] == [whole[e["resource"]["id"]] for e in auditor["entry"]]
+    assert any(
+        each["resourceType"] == "OperationOutcome"
+        for e in auditor["entry"]
+        for each in e["resource"]["contained"]
+    )
+
+
 def test_contained_resources_of_open_types_are_masked_as_their_type(callers: Callers, system: Fhir) -> None:
     assert CANARY in str(system.get("/Claim/kclaim").json()["contained"])
     for role in ("billing", "manager", "reviewer"):

@@ -7,9 +7,10 @@ from functools import cache
 import pytest
 
 from fhirserver.access.compartments import Compartments
-from fhirserver.access.hidden import masked_types
+from fhirserver.access.hidden import NO_ONES, PEOPLE, closed_types, masked_types
 from fhirserver.access.masks import TABLES, MaskBook
 from fhirserver.access.roles import DEFAULT, Roles
+from fhirserver.access.scopes import parse
 from fhirserver.access.situation import Situation
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.context import Agent
@@ -88,11 +89,8 @@ def test_the_default_roles_have_the_masks_of_the_table() -> None:
 
 def test_a_role_that_sees_all_of_a_type_lifts_the_mask_of_another() -> None:
     assert set(masks("billing", "reception")) == {"Encounter"}  # the desk sees patients whole
-    partly = {
-        "half": RoleSettings(all="Encounter.r"),
-        "some": RoleSettings(all="Encounter.rs?status=planned"),
-    }
-    assert set(masks("reception", "half", "some", **partly)) == {"Encounter"}
+    half, some = RoleSettings(all="Encounter.r"), RoleSettings(all="Encounter.rs?status=planned")
+    assert set(masks("reception", "half", "some", half=half, some=some)) == {"Encounter"}
     assert masks("reception", "full", full=RoleSettings(all="Encounter.rs")) == {}
 
 
@@ -128,3 +126,30 @@ def test_an_emergency_lifts_pseudonyms_and_no_other_mask() -> None:
 def test_a_mask_that_there_is_not_is_a_wrong_setting(type: str, mask: str) -> None:
     with pytest.raises(ValueError, match=r"roles\.x\.masks"):
         Roles(DefinedVocabulary(definitions()), {"x": RoleSettings(all="Patient.rs", masks={type: mask})})
+
+
+@pytest.mark.parametrize(
+    ("scopes", "roles", "closed"),
+    [("user/*.rs", (), ""), ("user/Patient.rs", (), "Person Practitioner PractitionerRole RelatedPerson"),
+     ("user/Practitioner.cu patient/Patient.r", (), "Person Practitioner PractitionerRole RelatedPerson"),
+     ("openid", (), "Patient Person Practitioner PractitionerRole RelatedPerson"),
+     ("user/*.cruds", ("billing", "practitioner"), "Person")],
+)  # fmt: skip
+def test_people_whom_no_scope_opens_are_not_shown_inside_of_others(
+    scopes: str, roles: tuple[str, ...], closed: str
+) -> None:
+    agent = Agent("x", user="u", scopes=parse(scopes, DefinedVocabulary(definitions())))
+    known = Roles(DefinedVocabulary(definitions()), {}).known(roles)
+    found = closed_types(agent, known, definitions().resource_types)
+    assert found & set(PEOPLE) == set(closed.split())
+    assert found <= set(PEOPLE) or roles
+    assert "Medication" not in found
+    assert not set(NO_ONES) & found
+
+
+def test_to_a_role_with_masks_the_types_that_it_does_not_read_are_closed_inside_of_others() -> None:
+    agent = Agent("x", user="u", scopes=parse("user/*.rs", DefinedVocabulary(definitions())))
+    billing = Roles(DefinedVocabulary(definitions()), {}).known(["billing"])
+    found = closed_types(agent, billing, definitions().resource_types)
+    assert {"Condition", "Observation", "RelatedPerson", "Communication"} <= found
+    assert not {"Patient", "Encounter", "Claim", "Organization", "Practitioner"} & found
