@@ -61,7 +61,7 @@ def patient(id: str, cpf: str = WHOLE_CPF) -> Json:
     return person(
         resourceType="Patient", id=id, identifier=[{"system": CPF, "value": cpf}], maritalStatus=concept(),
         extension=[{"url": RACE, "extension": [{"url": "race", "valueCodeableConcept": concept()}]}],
-        contact=[{"name": {"family": CANARY}}], generalPractitioner=[ref("#gp") | {"display": CANARY}],
+        contact=[{"name": {"family": CANARY}}], generalPractitioner=[ref("#gp") | {"display": CANARY}, ref("Practitioner/kdoc")],
         contained=[{"resourceType": "Practitioner", "id": "gp", "name": [{"family": CANARY}],
                     "telecom": [{"system": "phone", "value": CANARY}]}],
         meta={"tag": [{"system": "http://example.org/c", "code": CODE}], "source": f"urn:x:{CODE}",

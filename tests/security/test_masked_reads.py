@@ -285,6 +285,22 @@ def test_of_several_types_those_are_left_out_whose_hidden_elements_are_asked_for
 
 
 def test_hidden_references_are_no_stepping_stones(callers: Callers, system: Fhir) -> None:
+    for url, hidden in (
+        ("/Patient?_id=k1&_include=Patient:general-practitioner", "kdoc"),
+        ("/Patient?_id=k1&_include=*", "kdoc"),
+        (
+            "/Encounter?_id=kenc&_include=Encounter:subject&_include:iterate=Patient:general-practitioner",
+            "kdoc",
+        ),
+        ("/Practitioner?_id=kdoc&_revinclude=Patient:general-practitioner", "k1"),
+    ):
+        for client, told in (
+            (system, True),
+            (member(callers, "billing"), False),
+            (member(callers, "manager"), False),
+        ):
+            answer = client.get(url).json()
+            assert (hidden in {e["resource"]["id"] for e in answer["entry"]}) is told, url
     url = "/Encounter?_id=kenc&_include=Encounter:reason-reference"
     assert "kcon" in {e["resource"]["id"] for e in system.get(url).json()["entry"]}
     both = member(callers, "reception", READS, "practitioner")
