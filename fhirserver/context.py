@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fhirserver.access.scopes import Scopes
     from fhirserver.outcome import Issue, OutcomeError
     from fhirserver.search.expression import Expression
+    from fhirserver.search.mask import Masks
 
 JsonObject = dict[str, Any]
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -160,7 +161,7 @@ class Permission:
     this one. `behind`: types whose resources are reached only through their `securityContext`. `keeps`: elements that a
     write must leave as they are; `keeps_labels`: so must it leave security labels and the server's own tags. `shows`:
     whether the agent may see what a write of it made of the resource. `opened`: ids of patients whose record an
-    emergency has opened to the agent -> the reason given.
+    emergency has opened to the agent -> the reason given. `masks`: what of single resources is hidden, None: nothing.
     `trace`: the audit context; the store refuses to work without one.
     """
 
@@ -174,6 +175,7 @@ class Permission:
     keeps_labels: bool = False
     shows: bool = True
     opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    masks: Masks | None = None
     trace: Trace | None = None
 
     @property

@@ -210,6 +210,9 @@ class RoleSettings(BaseModel, extra="forbid"):
     clearance: list[str] = Field(
         [], description="Security labels (R, V, HIV ...) that the role may see; * for all."
     )
+    masks: dict[str, Literal["administrative", "billing", "desk", "pseudonymous"]] = Field(
+        {}, description="Types of which the role sees a part only, and the mask that says which."
+    )
 
 
 class Issuer(BaseModel, extra="forbid"):

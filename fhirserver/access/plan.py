@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from fhirserver.access.compartments import BEHIND, KEPT, MEMBER, Compartments
 from fhirserver.access.consent import Caller, withheld
+from fhirserver.access.hidden import closed_types, masked_types
 from fhirserver.access.labels import uncleared
+from fhirserver.access.masks import MaskBook
 from fhirserver.access.needs import Need, need_of
 from fhirserver.access.organizations import rows_of
 from fhirserver.access.roles import Role, Roles, Rows
 from fhirserver.access.scopes import Scope
-from fhirserver.access.situation import Situation
+from fhirserver.access.situation import Situation, patients_of
 from fhirserver.context import Agent, Interaction, Kind, Permission
 from fhirserver.outcome import INSUFFICIENT, Forbidden, OutcomeError
 from fhirserver.r4.definitions import Definitions
@@ -35,6 +37,8 @@ from fhirserver.search.expression import (
     either,
     hops,
 )
+from fhirserver.search.guard import Guard
+from fhirserver.search.mask import Mask, Masks
 from fhirserver.search.scope import Scope as Surroundings
 from fhirserver.search.types.reference import Site
 from fhirserver.settings import Limits
@@ -67,6 +71,7 @@ class Planner:
     compartments: Compartments
     site: Site
     limits: Limits
+    masks: MaskBook
     by_organization: bool = field(default=False, kw_only=True)
     _constraints: dict[tuple[str, tuple[tuple[str, str], ...]], Expression | None] = field(
         default_factory=dict
@@ -127,7 +132,12 @@ class Planner:
         if need.writes:
             found = self.reach(agent, situation, "s")
             criteria = Permission(
-                agent, "criteria of a write", found.restrictions, found.denied, behind=_BEHIND
+                agent,
+                "criteria of a write",
+                found.restrictions,
+                found.denied,
+                behind=_BEHIND,
+                masks=self._masks(agent, situation),
             )
         permission = Permission(
             agent,
@@ -137,6 +147,7 @@ class Planner:
             criteria,
             _BEHIND if BEHIND in restrictions else frozenset(),
             opened=situation.opened,
+            masks=self._masks(agent, situation),
         )
         if not need.writes:
             return permission
@@ -184,6 +195,8 @@ class Planner:
         for scope in granting:
             level = self._level(agent, situation, scope.level, roles, type, letter)
             constraint = self._constraint(type, scope.constraint)
+            if constraint is not None and scope.constraint:
+                constraint = self._unrevealing(agent, situation, type, constraint)
             if level is not None and constraint is not None:
                 options.append(both(level, constraint) if constraint != EVERYTHING else level)
         found = _any_of(options)
@@ -311,6 +324,34 @@ class Planner:
             return None
         return None if any(hops(found)) or (isinstance(found, And) and not found.items) else found
 
+    def _unrevealing(
+        self, agent: Agent, situation: Situation, type: str, constraint: Expression
+    ) -> Expression | None:
+        """A scope's constraint such that it tells nothing of what is hidden; None where it would."""
+        try:
+            return Guard(self._masked(agent, situation)).guarded(type, constraint)
+        except Forbidden:
+            return None
+
+    def _masked(self, agent: Agent, situation: Situation) -> Mapping[str, Mask]:
+        key = "masked"
+        if key not in situation.made:
+            roles = self.roles.known(agent.roles)
+            situation.made[key] = masked_types(agent, situation, roles, self.masks, self.compartments)
+        found: Mapping[str, Mask] = situation.made[key]
+        return found
+
+    def _masks(self, agent: Agent, situation: Situation) -> Masks | None:
+        """What of single resources is hidden from the agent; None: nothing."""
+        key = "masks"
+        if key not in situation.made:
+            of = self._masked(agent, situation)
+            roles = self.roles.known(agent.roles) if of else ()
+            closed = closed_types(agent, roles, self.definitions.resource_types)
+            situation.made[key] = Masks(of, closed, self.masks.nothing) if of or closed else None
+        found: Masks | None = situation.made[key]
+        return found
+
     def _kept(self, agent: Agent, type: str | None, letter: str) -> frozenset[str]:
         """The elements of a Patient that stay as they are when the patient, or an app for the patient, writes."""
         if type != "Patient" or agent.scopes is None:
@@ -354,6 +395,10 @@ class Planner:
 
 
 _BEHIND = frozenset((BEHIND,))
+_READ = frozenset("rs")
+_OPEN_INSIDE = frozenset(
+    ("AuditEvent", "OperationOutcome", "Parameters")
+)  # no one's data, or read by name only
 _WHOLE = frozenset(("AuditEvent", "Provenance"))  # who may see the trail sees all of it
 _APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
 
@@ -361,14 +406,6 @@ _APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
 def _is_bound(agent: Agent) -> bool:
     """True where a role, labels and consents bind: for every user, and for backend services that have a policy."""
     return agent.user is not None or bool(agent.roles)
-
-
-def patients_of(agent: Agent) -> frozenset[str]:
-    """The patients that a patient or related person acts for; empty for everyone else."""
-    if "patient" not in agent.roles:
-        return frozenset()
-    type, _, id = (agent.fhir_user or "").partition("/")
-    return agent.acts_for | ({id} if type == "Patient" and id else frozenset())
 
 
 def _any_of(options: list[Expression]) -> Expression | None:

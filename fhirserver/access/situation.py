@@ -121,3 +121,11 @@ class Situations:
             until,
             organizations=works_for,
         )
+
+
+def patients_of(agent: Agent) -> frozenset[str]:
+    """The patients that a patient or related person acts for; empty for everyone else."""
+    if "patient" not in agent.roles:
+        return frozenset()
+    type, _, id = (agent.fhir_user or "").partition("/")
+    return agent.acts_for | ({id} if type == "Patient" and id else frozenset())

@@ -26,6 +26,7 @@ from fhirserver.store.documents import (
     version_of,
 )
 from fhirserver.store.kept import check_kept, with_own_source
+from fhirserver.store.masked import check_marks, check_shown
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import not_found
 from fhirserver.store.visible import are_visible
@@ -112,6 +113,8 @@ async def _attempt(
             sent = _prepare(parts, type, id, submitted, None, method, permission)
             await _check_covered(parts, sent, permission)
         raise not_found(type, id)
+    if method != "DELETE":
+        check_shown(before, permission)
     wanted = await change(before)
     if wanted is None or (wanted is DELETE and (before is None or before.deleted)):
         if before is None:
@@ -150,6 +153,7 @@ async def _check_permitted(
 ) -> None:
     """What an agent writes must be within what it may see, and leave alone what is not its own. Raises Forbidden."""
     check_kept(permission, before, resource)
+    check_marks(before, new.version.raw, resource)
     await _check_covered(parts, new, permission)
 
 

@@ -16,11 +16,13 @@ EVERYTHING = "user/*.cruds user/AuditEvent.cruds user/Provenance.cruds"
 STAFF = ("doctor", "reception", "billing", "manager", "auditor", "admin")
 # type -> the letters of each role, in the order of STAFF; "." is none
 TABLE = {
-    "Patient": "rus crus . . . .",
+    "Patient": "rus crus rs rs . .",
+    "RelatedPerson": "rus . . rs . .",
     "Observation": "crus . . . . .",
     "Condition": "crus . . . . .",
-    "Encounter": "crus c . . . .",
-    "Procedure": "crus . . . . .",
+    "Encounter": "crus crs rs rs . .",
+    "Procedure": "crus . . rs . .",
+    "ServiceRequest": "crus . . rs . .",
     "Appointment": "rus crus . rs . .",
     "Schedule": "rus rs . crus . .",
     "Slot": "rs rs . crus . .",
