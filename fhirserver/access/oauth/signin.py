@@ -176,7 +176,7 @@ class SignIn:
             stage,
             auth_time,
             idle=now + (timedelta(minutes=settings.session_idle_minutes) if full else _PENDING),
-            end=auth_time + (timedelta(hours=settings.session_hours) if full else _PENDING),
+            end=auth_time + timedelta(hours=settings.session_hours) if full else now + _PENDING,
             pending=pyotp.random_base32() if stage == "enrol" else None,
             before=user.signed_in,
         )
