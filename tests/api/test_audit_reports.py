@@ -23,6 +23,7 @@ from fhirserver.services import Services
 from fhirserver.settings import Alerts, Audit, Settings
 from fhirserver.store.client import socket_uri
 from fhirserver.store.mongod_home import running_socket
+from tests.kit.atna import Repository
 from tests.kit.client import Fhir, assert_outcome, entry, unique
 from tests.kit.server import Server
 
@@ -32,9 +33,23 @@ DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that seals often."""
-    settings = {"audit__seal_interval": "0.1", "audit__origin": "clinic.example/audit"}
+def repository() -> Iterator[Repository]:
+    """Where the server sends its events."""
+    made = Repository()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Server]:
+    """A server that seals often, and feeds an ATNA repository."""
+    settings = {
+        "audit__seal_interval": "0.1",
+        "audit__origin": "clinic.example/audit",
+        "audit__atna__url": repository.url,
+        "audit__atna__token": "t0ken",
+    }
     with Server(tmp_path_factory.mktemp("audit") / "data", **settings) as running:
         yield running
 
@@ -329,6 +344,18 @@ def test_an_event_is_proven_without_the_server(server: Server, fhir: Fhir, cli: 
     assert main(words) == 0
     body.write_bytes(body.read_bytes().replace(b'"outcome":"0"', b'"outcome":"8"'))
     assert main(words) == 1
+
+
+def test_what_was_answered_arrives_at_the_atna_repository(fhir: Fhir, repository: Repository) -> None:
+    """audit.md 12, by the settings alone: `audit.atna`."""
+    patient, *_ = people(fhir)
+    request = fhir.get(f"/{patient}").headers["x-request-id"]
+    until = time.monotonic() + 30
+    while request not in str(repository.taken) and time.monotonic() < until:
+        time.sleep(0.05)
+    (event,) = [event for event in repository.taken if request in str(event)]
+    assert event == fhir.get(f"/AuditEvent/{event['id']}").json()
+    assert {authorization for *_, authorization in repository.requests} == {"Bearer t0ken"}
 
 
 def test_checkpoints_are_given_and_shown_to_be_consistent(fhir: Fhir) -> None:
