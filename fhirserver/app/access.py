@@ -9,6 +9,7 @@ from fhirserver.access.breakglass import BreakGlass
 from fhirserver.access.compartments import Compartments
 from fhirserver.access.gate import Gate
 from fhirserver.access.issuers import Issuers
+from fhirserver.access.masks import MaskBook
 from fhirserver.access.plan import Planner
 from fhirserver.access.roles import Roles
 from fhirserver.access.situation import Situations
@@ -16,6 +17,7 @@ from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.audit.worker import AuditWorker
 from fhirserver.r4.definitions import Definitions
+from fhirserver.r4.elements import Elements
 from fhirserver.search.types.reference import Site
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart
@@ -57,11 +59,19 @@ class Access:
         tokens = TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base)
         return cls(settings, tokens, issuers, roles, break_glass)
 
-    def gate(self, definitions: Definitions) -> Gate:
-        """What lets requests in, over `definitions`."""
+    def gate(self, definitions: Definitions, elements: Elements) -> Gate:
+        """What lets requests in, over `definitions`. `elements`: of which masks are made."""
         settings = self.settings
         site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
-        planner = Planner(definitions, self.roles, Compartments(definitions, site.key), site, settings.limits)
+        planner = Planner(
+            definitions,
+            self.roles,
+            Compartments(definitions, site.key),
+            site,
+            settings.limits,
+            MaskBook(definitions, elements),
+            by_organization=settings.by_organization,
+        )
         return Gate(
             self.tokens,
             self.issuers,

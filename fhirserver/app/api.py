@@ -39,7 +39,7 @@ def fhir_api(base: Foundation, services: Services) -> FhirApp:
         ),
         Engine(
             services,
-            base.access.gate(services.definitions),
+            base.access.gate(services.definitions, base.elements),
             base.audit.auditor(services.store),
         ),
         Renderer(settings.fhir_base, base.elements),

@@ -23,6 +23,7 @@ from fhirserver.operations import auditalerts
 from fhirserver.outcome import OutcomeError
 from fhirserver.services import Services
 from fhirserver.settings import Settings
+from fhirserver.store import CannotStart
 from fhirserver.store.packages import own_profiles
 from fhirserver.store.parameters import own_parameters
 
@@ -46,6 +47,11 @@ async def build(settings: Settings) -> Application:
     Raises CannotStart where the database cannot be used or has a schema of a newer server.
     """
     base = await lay(settings)
+    try:
+        await asyncio.to_thread(base.oauth.sealing.prepare)
+    except (CannotStart, OutcomeError):
+        await base.close()
+        raise
     database = base.client[settings.database]
     own = await own_parameters(database, settings.tenant, base.core)
     profiles = await own_profiles(database, settings.tenant)
@@ -77,10 +83,14 @@ async def _mount_site(base: Foundation, front: Front, services: Services) -> Non
         return [f"index missing: {name}" for name in missing] + base.audit.reasons()
 
     front.site = build_site(
-        ready, base.metrics, lambda: openapi_document(settings, services.definitions), docs=settings.docs
+        settings,
+        ready,
+        base.metrics,
+        base.access_log,
+        lambda: openapi_document(settings, services.definitions),
     )
     parts = assemble(settings, base.core, base.oauth)
-    mount_oauth(
+    desk = mount_oauth(
         front.site,
         settings,
         parts,
@@ -90,7 +100,7 @@ async def _mount_site(base: Foundation, front: Front, services: Services) -> Non
         lambda: base.origins,
         base.audit.security.record,
     )
-    await mount_console(front.site, parts, lambda: front.fhir.engine, base.audit.security.record)
+    await mount_console(front.site, parts, lambda: front.fhir.engine, base.audit.security.record, desk)
 
 
 async def _close(base: Foundation, front: Front, tasks: list[asyncio.Task[None]]) -> None:

@@ -123,14 +123,16 @@ async def reindex(
         await base.close()
 
 
-async def with_oauth(settings: Settings, work: Callable[[Parts, Visit], T]) -> T:
+async def with_oauth(settings: Settings, work: Callable[[Parts, Visit], T], *, with_key: bool = True) -> T:
     """What `work` makes of the authorization server's parts, for the command line: in a thread, audited at the end.
 
-    Raises CannotStart and what `work` raises.
+    `with_key`: the secrets key is needed, and must be the right one. Raises CannotStart and what `work` raises.
     """
     base = await lay(settings)
     visit = Visit("command line")
     try:
+        if with_key:
+            await asyncio.to_thread(base.oauth.sealing.prepare)
         return await asyncio.to_thread(work, assemble(settings, base.core, base.oauth), visit)
     finally:
         if visit.events:
@@ -146,5 +148,7 @@ async def mint_token(
 ) -> str:
     """A new access token, for `fhirserver token`. Raises CannotMint."""
     return await with_oauth(
-        settings, lambda parts, visit: mint(parts, visit, scope=scope, ttl=ttl, user=user, patient=patient)
+        settings,
+        lambda parts, visit: mint(parts, visit, scope=scope, ttl=ttl, user=user, patient=patient),
+        with_key=False,
     )

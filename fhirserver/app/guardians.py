@@ -49,5 +49,5 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
 
 def led(base: Foundation, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
     """`work`, begun wherever this worker holds its lease."""
-    holder = f"{base.audit.recorder.chain.writer.hex()}/{name}"
+    holder = f"{base.audit.recorder.chains[0].writer.hex()}/{name}"
     return asyncio.create_task(lead(Leases(base.home.database, holder), name, work))

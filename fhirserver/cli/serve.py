@@ -29,13 +29,13 @@ from granian.server import Server
 
 from fhirserver import __version__
 from fhirserver.cli.client import FhirClient
-from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
+from fhirserver.cli.config import UsageError, environment, load_settings
 from fhirserver.cli.database import coming_database
 from fhirserver.cli.terminal import CommandFailed, say
 from fhirserver.cli.worker import load_application
 from fhirserver.http import logs
 from fhirserver.http.stop import CLOSE_SECONDS
-from fhirserver.settings import Settings
+from fhirserver.settings import Settings, is_loopback
 
 APPLICATION = "fhirserver.app:create"
 _READY_SECONDS = 120.0
@@ -156,7 +156,7 @@ def _announce(settings: Settings, reachable: Settings, demo: bool, started: floa
     external = settings.mongodb_uri is not None
     say(f"fhirserver {__version__} is ready after {time.monotonic() - started:.1f} s")
     say(f"  FHIR    {root}/fhir")
-    if settings.docs:
+    if settings.serves_docs:
         say(f"  API     {root}/docs")
     own = f"{settings.data_dir.absolute()} (own MongoDB)"
     say(f"  data    {'the MongoDB of the settings' if external else own}")
