@@ -48,7 +48,8 @@ class Interaction:
 
     `query`: decoded pairs in order (search parameters, conditional criteria or operation parameters). `body`: the
     parsed resource. `operation`: name without `$`. `compartment`: (type, id) of a compartment search. `full_url`:
-    Bundle.entry.fullUrl. `changes_state`, `needs`: of an operation; the letters of scopes, in alternatives.
+    Bundle.entry.fullUrl. `changes_state`, `needs`, `counts_for`: of an operation; the letters of scopes,
+    in alternatives, and the roles that it gives figures to where no row is open to them.
     `refused`: why an entry of a batch is no interaction at all; it is answered with that. `headers`: lower-case
     names; only those that FHIR gives a meaning. `trace`: the audit context, given by the audit station.
     """
@@ -66,6 +67,7 @@ class Interaction:
     url: str = ""
     changes_state: bool = False
     needs: tuple[str, ...] = ()
+    counts_for: tuple[str, ...] = ()
     refused: OutcomeError | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     trace: Trace | None = None
@@ -92,8 +94,9 @@ class Agent:
     work, where nothing was asked for. `patient`: id of the patient in the launch context. `acts_for`: ids of the
     patients that a patient or related person acts for. `grant`: id of the grant behind the token. `policy`: what an
     AuditEvent says of the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one).
-    `address`: of the peer. `purpose`, `reason`: purpose of use that the request claims (v3-ActReason code), and the
-    words given for it. `key`: what caches know these credentials by, a digest; empty where there are none.
+    `issuer`: of the token, None for our own. `address`: of the peer. `purpose`, `reason`: purpose of use that the request
+    claims (v3-ActReason code), and the words given for it. `key`: what caches know these credentials by, a digest; empty
+    where there are none.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Agent:
     acts_for: frozenset[str] = frozenset()
     grant: str | None = None
     policy: str | None = None
+    issuer: str | None = None
     address: str | None = None
     purpose: str | None = None
     reason: str | None = None

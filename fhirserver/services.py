@@ -11,6 +11,7 @@ from fhirserver.search.query import parse_query
 if TYPE_CHECKING:
     from fhirserver.access.breakglass import BreakGlass
     from fhirserver.audit.alertbook import AlertBook
+    from fhirserver.audit.disclosed import Disclosures
     from fhirserver.audit.feed import Feed
     from fhirserver.audit.watch import Watch
     from fhirserver.context import Permission, Version
@@ -33,7 +34,7 @@ class Services:
     `clock`: microseconds since 1970 UTC, whole milliseconds. `new_id`: a fresh logical id, time-ordered. Inside a
     transaction `store` is bound to it, and searches made through here see its writes. `feed`: takes AuditEvents of other
     systems. `pseudonym`: what recorded queries hold for a value of a search parameter that identifies people. `watch`:
-    verifies the audit log.
+    verifies the audit log. `disclosures`: records what goes to somebody else.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class Services:
     feed: Feed
     alerts: AlertBook
     watch: Watch
+    disclosures: Disclosures
 
     def within(self, store: Store) -> Services:
         """The same services on a store that is bound to a transaction."""

@@ -96,6 +96,30 @@ class Syslog(BaseModel, extra="forbid"):
     key_file: Path | None = Field(None, description="Key of the own certificate (PEM).")
 
 
+class Atna(BaseModel, extra="forbid"):
+    """The feed of audit events to an ATNA repository: each is POSTed as a FHIR AuditEvent (IHE ITI-20)."""
+
+    url: str = Field(
+        "", description="FHIR base of the ATNA repository, https outside of this machine; empty: no feed."
+    )
+    token: SecretStr | None = Field(None, description="Bearer token for the repository.")
+    ca_file: Path | None = Field(
+        None, description="Certificates that the repository's must descend from; empty: the system's."
+    )
+    cert_file: Path | None = Field(None, description="Own certificate for mutual TLS (PEM).")
+    key_file: Path | None = Field(None, description="Key of the own certificate (PEM).")
+
+    @field_validator("url")
+    @classmethod
+    def _is_safe(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if not value or (parts.scheme == "https" and parts.hostname):
+            return value
+        if parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"):
+            return value
+        raise ValueError("audit events leave this machine over https only")
+
+
 class Alerts(BaseModel, extra="forbid"):
     """From when on an access pattern is an alert."""
 
@@ -161,6 +185,7 @@ class Audit(BaseModel, extra="forbid"):
     holidays: list[date] = Field([], description="Local holidays, in addition to the national ones.")
     anchor: Anchor = Anchor()
     syslog: Syslog = Syslog()
+    atna: Atna = Atna()
     alerts: Alerts = Alerts()
 
 

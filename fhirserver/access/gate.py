@@ -24,7 +24,7 @@ REALM = 'Bearer realm="fhir"'
 _INVALID = f'{REALM}, error="invalid_request"'
 _LONGEST = 8192
 PURPOSE_HEADER, REASON_HEADER = "x-purpose-of-use", "x-purpose-reason"
-_PURPOSES = frozenset((PURPOSE, "TREAT", "ETREAT", "HPAYMT", "HOPERAT", "PATRQT", "HRESCH", "PUBHLTH", "COC"))
+PURPOSES = frozenset((PURPOSE, "TREAT", "ETREAT", "HPAYMT", "HOPERAT", "PATRQT", "HRESCH", "PUBHLTH", "COC"))
 _NOWHERE = Situation()
 _WRITES = (Kind.CREATE, Kind.UPDATE, Kind.PATCH, Kind.DELETE, Kind.OPERATION)
 
@@ -88,8 +88,8 @@ class Gate:
 
 def _with_purpose(agent: Agent, purpose: str, reason: str | None) -> Agent:
     code = purpose.strip().upper()
-    if code not in _PURPOSES:
+    if code not in PURPOSES:
         raise BadRequest(
-            f"{PURPOSE_HEADER} takes one of {', '.join(sorted(_PURPOSES))}.", code="purpose-unknown"
+            f"{PURPOSE_HEADER} takes one of {', '.join(sorted(PURPOSES))}.", code="purpose-unknown"
         )
     return replace(agent, purpose=code, reason=reason)

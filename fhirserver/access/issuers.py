@@ -208,6 +208,7 @@ class Issuers:
             policy=f"urn:ietf:params:oauth:jti:{claims['jti']}"
             if isinstance(claims.get("jti"), str)
             else None,
+            issuer=issuer.issuer,
             key=name,
         )
         check_context(scopes, agent)

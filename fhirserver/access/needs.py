@@ -14,13 +14,15 @@ class Need:
     """What is needed. `alternatives`: any of them is enough, all of its letters on the interaction's type.
 
     `writes`: it changes resources, and may match criteria. `reads`: what it reaches beyond its own type is read, not
-    searched. `anyone`: no scope at all; the handler decides by the agent.
+    searched. `anyone`: no scope at all; the handler decides by the agent. `counts_for`: roles that get figures where no row
+    is open to them.
     """
 
     alternatives: tuple[str, ...]
     writes: bool = False
     reads: bool = False
     anyone: bool = False
+    counts_for: tuple[str, ...] = ()
 
 
 LETTERS: Mapping[Kind, str] = MappingProxyType(
@@ -51,7 +53,9 @@ def need_of(interaction: Interaction) -> Need:
             needs = ("s",)  # to read without naming what is to search
         if interaction.id is not None and interaction.operation == _JUDGES_STORED:
             needs = tuple(f"r{letter}" for letter in needs)
-        return Need(needs, writes=interaction.changes_state, anyone=not needs)
+        return Need(
+            needs, writes=interaction.changes_state, anyone=not needs, counts_for=interaction.counts_for
+        )
     kind = interaction.kind
     if kind is Kind.CREATE:
         return _CONDITIONAL[kind] if "if-none-exist" in interaction.headers else _NEEDS[kind]

@@ -102,6 +102,8 @@ class Planner:
             reaches = [self.reach(agent, situation, letter) for letter in letters]
             if all(reach.opens(type) for reach in reaches) or identity:
                 return self._permission(agent, situation, need, letters, type, identity=identity)
+        if agent.roles.intersection(need.counts_for) and _names(agent, type, need.alternatives):
+            return Permission(agent, "figures only", denied=frozenset(self.definitions.resource_types))
         raise Forbidden(
             "The token's scopes do not open this interaction on this type.",
             code="scope-insufficient",
@@ -406,6 +408,13 @@ _APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
 def _is_bound(agent: Agent) -> bool:
     """True where a role, labels and consents bind: for every user, and for backend services that have a policy."""
     return agent.user is not None or bool(agent.roles)
+
+
+def _names(agent: Agent, type: str | None, alternatives: tuple[str, ...]) -> bool:
+    """True where a user's scope opens all of `type`, by its name, to one of these combinations of letters."""
+    scopes = agent.scopes.resources if agent.scopes else ()
+    mine = [s for s in scopes if s.level == "user" and s.type == type and not s.constraint]
+    return any(set(letters) <= set(scope.letters) for scope in mine for letters in alternatives)
 
 
 def _any_of(options: list[Expression]) -> Expression | None:

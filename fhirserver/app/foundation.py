@@ -119,6 +119,7 @@ class Foundation:
             self.audit.feed,
             self.audit.alerts,
             watch(settings, self.home, self.core, self.audit),
+            self.audit.disclosures,
         )
 
 

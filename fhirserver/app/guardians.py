@@ -10,9 +10,10 @@ from fhirserver.app.audit import watch
 from fhirserver.app.clock import now
 from fhirserver.app.foundation import Foundation
 from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
+from fhirserver.audit.atna import Repository
 from fhirserver.audit.keys import KeyFiles
+from fhirserver.audit.outgoing import Feed
 from fhirserver.audit.seal import Sealer
-from fhirserver.audit.syslog import Feed as SyslogFeed
 from fhirserver.audit.syslog import Receiver
 from fhirserver.jobs.leases import lead
 from fhirserver.settings import Settings
@@ -43,7 +44,13 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
         work["audit-anchor"] = partial(keep_anchors, ledger, positions, sinks, now, alarm)
     if chosen.syslog.host:
         receiver = Receiver(**chosen.syslog.model_dump())
-        work["audit-syslog"] = SyslogFeed(ledger, positions, receiver, alarm).run
+        work["audit-syslog"] = Feed(ledger, positions, receiver, alarm).run
+    if chosen.atna.url:
+        given = chosen.atna.model_dump() | {
+            "token": chosen.atna.token and chosen.atna.token.get_secret_value()
+        }
+        repository = Repository(note=base.audit.checkpoint, **given)
+        work["audit-atna"] = Feed(ledger, positions, repository, alarm).run
     return [led(base, name, job) for name, job in work.items()]
 
 

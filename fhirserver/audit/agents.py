@@ -2,11 +2,12 @@
 
 The record is plain JSON with short names, so that it can stand in every stored version: `k` interaction code, `o`
 operation, `n` name, `c` client id, `u` user, `f` the user's own resource, `l` roles, `p` policy, `a` address, `g`
-purpose of use, `w` the words given for it, `b` grant, `q` request id, `x` trace id.
+purpose of use, `w` the words given for it, `b` grant, `i` issuer of a foreign token, `q` request id, `x` trace id.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from fhirserver.audit import vocabulary as v
 from fhirserver.context import Agent, Interaction, JsonObject, Request
 
 Record = Mapping[str, Any]
-_WHO = ("n", "c", "u", "f", "l", "p", "a")
+_MACHINE, _IP, _URI = "1", "2", "5"  # hl7.org/fhir/R4/codesystem-network-type.html
+_WHO = ("n", "c", "u", "f", "l", "p", "a", "i")
 
 
 def record_of(agent: Agent, request: Request | None, kind: str, operation: str | None = None) -> JsonObject:
@@ -37,6 +39,7 @@ def record_of(agent: Agent, request: Request | None, kind: str, operation: str |
         ("g", agent.purpose),
         ("w", agent.reason),
         ("b", agent.grant),
+        ("i", agent.issuer),
     ):
         if value is not None:
             record[key] = value
@@ -79,11 +82,12 @@ class Site:
         """The client application; it is the requestor where no user stands behind it."""
         agent: JsonObject = {"type": coded(*types), "requestor": "u" not in record}
         if client := record.get("c"):
-            agent["who"] = {"identifier": {"system": f"{self.root}/oauth/clients", "value": client}}
+            system = record.get("i") or f"{self.root}/oauth/clients"
+            agent["who"] = {"identifier": {"system": system, "value": client}}
         elif name := record.get("n"):
             agent["who"] = {"identifier": {"value": name}}
         if address := record.get("a"):
-            agent["network"] = {"address": address, "type": "2"}
+            agent["network"] = network(address)
         return agent
 
     def server(self, type: v.Code) -> JsonObject:
@@ -92,13 +96,13 @@ class Site:
             "type": coded(type),
             "who": self.observer(),
             "requestor": False,
-            "network": {"address": self.base, "type": "5"},
+            "network": network(self.base),
         }
 
     def user(self, record: Record, type: v.Code) -> JsonObject:
         """The person; only for a record that has a user."""
         types = (type, (v.BALP_AGENT, "UserOauthAgent")) if "p" in record else (type,)
-        person: JsonObject = {"identifier": {"system": f"{self.root}/oauth", "value": record["u"]}}
+        person: JsonObject = {"identifier": self.user_identifier(record["u"])}
         if reference := record.get("f"):
             person["reference"] = reference
         agent: JsonObject = {"type": coded(*types), "who": person, "requestor": True}
@@ -108,6 +112,11 @@ class Site:
             agent["role"] = [coded((v.ROLE_SYSTEM, role)) for role in roles]
         return agent
 
+    def user_identifier(self, user: str) -> JsonObject:
+        """Who a user is to the issuer of their token. `user`: as Agent has it, "issuer|subject" of a foreign one."""
+        issuer, foreign, subject = user.partition("|")
+        return {"system": issuer if foreign else f"{self.root}/oauth", "value": subject or user}
+
     def agents(self, record: Record, shape: v.Shape) -> list[JsonObject]:
         """The agents of a RESTful interaction."""
         types = dict.fromkeys((shape.client, v.CLIENT_APPLICATION))
@@ -115,6 +124,15 @@ class Site:
         if "u" in record:
             found.append(self.user(record, shape.user))
         return found
+
+
+def network(address: str) -> JsonObject:
+    """Where an agent is: an IP address, a URI, or the name of a machine."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return {"address": address, "type": _URI if ":" in address else _MACHINE}
+    return {"address": address, "type": _IP}
 
 
 def coded(*codes: v.Code) -> JsonObject:

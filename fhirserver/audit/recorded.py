@@ -22,7 +22,9 @@ SECRETS = frozenset(
         "access_token", "id_token_hint", "token", "new_password", "otp",
     )
 )  # fmt: skip
-_OAUTH_SECRETS = SECRETS | {"code"}  # in a search, `code` is a parameter like any other
+_PUBLIC = frozenset(
+    ("grant_type", "client_id", "client_assertion_type", "scope", "redirect_uri", "resource", "audience")
+)  # of a token request; whatever else is in one may be a secret
 _PERSONAL = frozenset(
     (
         "identifier", "name", "given", "family", "phone", "email", "telecom", "birthdate", "phonetic",
@@ -57,12 +59,9 @@ class QueryRecorder:
         return _recorded(b"\n".join(lines), line)
 
     def token_request(self, line: str, form: str) -> Recorded:
-        """A request to the token endpoint: its line and its form, without what is secret in it."""
+        """A request to the token endpoint: its line and its form, with the values of public parameters only."""
         pairs = [pair.partition("=") for pair in form.split("&")]
-        kept = "&".join(
-            f"{name}=*" if unquote_plus(name) in _OAUTH_SECRETS else f"{name}{mark}{value}"
-            for name, mark, value in pairs
-        )
+        kept = "&".join(f"{name}={value if name in _PUBLIC else '*'}" for name, _, value in pairs)
         text = line.encode("latin-1", "replace")
         return _recorded(text + b"\n\n" + kept.encode("latin-1", "replace"), text)
 

@@ -60,6 +60,7 @@ LINES: Mapping[str, Line] = MappingProxyType(
         "security-configured": Line(v.SECURITY_ALERT, (v.DCM, "110129"), role="13"),
     }
 )
+_ASKED = "POST /auth/token"
 _REFUSED_CLIENT = "invalid_client"
 
 
@@ -86,7 +87,8 @@ class SecurityEvents:
         if happened.error is not None:
             outcome = Outcome("8" if kind == "consent-denied" else "4", happened.error)
         entities = self._entities(happened, line)
-        claims = (v.IUA_71,) if line.subtype == _TOKEN and outcome is SUCCESS and happened.client else ()
+        asked = line.subtype == _TOKEN and happened.query and happened.client and happened.address
+        claims = (v.IUA_71,) if asked and outcome is SUCCESS else ()
         head = Head(line.type, (line.subtype,), "E", outcome, claims, line.purpose)
         key = ("auth", kind, happened.client, happened.user, happened.name, happened.address)
         return self.builder.build(head, lambda: self._agents(happened, line), key, entities, self.clock())
@@ -98,6 +100,9 @@ class SecurityEvents:
             record["c"] = happened.client
         if happened.user is not None:
             record["u"] = happened.user
+            issuer, foreign, _ = happened.user.partition("|")
+            if foreign:
+                record["i"] = issuer
         server = site.server((v.BALP_AGENT, "AuthzOauthService"))
         if line.subtype[0] == v.BALP_CONSENT:
             server = {**site.server(v.AUTHORIZATION_SERVER)}
@@ -105,18 +110,20 @@ class SecurityEvents:
         if happened.user is not None or happened.name is not None:
             user: JsonObject = {"type": coded(line.user), "requestor": True}
             if happened.user is not None:
-                user["who"] = {"identifier": {"system": f"{site.root}/oauth", "value": happened.user}}
+                user["who"] = {"identifier": site.user_identifier(happened.user)}
             if happened.name is not None:
                 user["altId"] = happened.name
             agents.append(user)
         return agents
 
     def _entities(self, happened: AuthEvent, line: Line) -> list[Entity]:
-        if line.subtype == _TOKEN:
-            form = happened.query or f"scope={happened.scope or ''}"
-            query = self.queries.token_request("POST /oauth/token", form)
+        if line.subtype == _TOKEN and happened.query:
+            query = self.queries.token_request(_ASKED, happened.query)
             return [Entity((v.ENTITY_TYPE, "2"), "24", query=query)]
         entities = []
+        if line.subtype == _TOKEN and happened.scope:
+            scope = (("scope", happened.scope),)
+            entities.append(Entity((v.OWN_ENTITY, "scope"), identifier=happened.kind, detail=scope))
         if happened.patient is not None:
             entities.append(Entity((v.ENTITY_TYPE, "1"), "1", reference=f"Patient/{happened.patient}"))
         if line.purpose is not None:

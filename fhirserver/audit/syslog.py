@@ -9,29 +9,25 @@ import asyncio
 import fcntl
 import os
 import socket
-import ssl
 import struct
 import termios
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 import orjson
 
-from fhirserver.audit.alarms import Alarm, Raise
-from fhirserver.outcome import OutcomeError
-from fhirserver.store.ledger import Ledger, Recorded
-from fhirserver.store.positions import Positions
+from fhirserver.audit.outgoing import PATIENCE, tls
+from fhirserver.store.ledger import Recorded
 
 LARGEST = 32_768  # octets of a message that a receiver must take
 BATCH = 500
-CURSOR = "syslog"
 _MSGID = "IHE+RFC-3881"
 _NOTICE, _WARNING = 85, 84  # facility 10 (security), severity 5 and 4
 _BOM = b"\xef\xbb\xbf"
-_PATIENCE = 10.0  # seconds for connecting, and for the peer to take a batch
 _ROOM = 512
 
 
@@ -147,93 +143,63 @@ def event_frame(event: Recorded) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where messages go. `ca_file`: what its certificate must descend from; `cert_file`, `key_file`: our own."""
+    """Where messages go. `ca_file`: what its certificate must descend from; `cert_file`, `key_file`: our own.
+
+    A receiver says nothing of what it has taken; its machine acknowledges bytes, and no more is known.
+    """
 
     host: str
     port: int
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    name = "syslog"
+    batch = BATCH
+    confirms = False
 
-    def context(self) -> ssl.SSLContext:
-        """TLS that checks the receiver's name and certificate."""
-        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.cert_file is not None:
-            context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
-        return context
-
-
-@dataclass(slots=True)
-class Feed:
-    """Sends the sealed events of `ledger` to `receiver`: every event at least once, in order.
-
-    The kept position moves on only when the batch after has been taken by the receiver's machine, so that what was
-    under way when a connection broke is sent again.
-    """
-
-    ledger: Ledger
-    positions: Positions
-    receiver: Receiver
-    alarm: Raise
-    interval: float = 5.0
-    context: Callable[[Receiver], ssl.SSLContext] = field(default=Receiver.context)
-
-    async def run(self) -> None:
-        """Send what is sealed; for ever, until cancelled. An outage is alarmed once and waited out."""
-        failing = False
-        while True:
-            try:
-                await self._connection()
-                failing = False
-            except (OSError, TimeoutError, ssl.SSLError, OutcomeError, KeyError) as error:
-                if not failing:
-                    failing = True
-                    await self.alarm(
-                        Alarm("syslog-feed", f"the syslog receiver is not served: {type(error).__name__}")
-                    )
-            await asyncio.sleep(self.interval)
-
-    async def _connection(self) -> None:
-        """Serve one connection until it breaks."""
-        at = await self.positions.get(CURSOR)
-        async with asyncio.timeout(_PATIENCE):
-            reader, writer = await asyncio.open_connection(
-                self.receiver.host, self.receiver.port, ssl=self.context(self.receiver)
-            )
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[SyslogLine]:
+        """A connection over TLS."""
+        context = tls(self.ca_file, self.cert_file, self.key_file)
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
         closed = asyncio.ensure_future(reader.read())  # a receiver says nothing; that ends when it hangs up
         try:
-            while not closed.done():
-                taken = await self.send(writer, at)
-                if taken == at:
-                    await asyncio.wait([closed], timeout=self.interval)
-                elif at:
-                    await self.positions.keep(CURSOR, at)
-                at = taken
-            raise ConnectionResetError
+            yield SyslogLine(writer, closed)
         finally:
             closed.cancel()
             writer.close()
 
-    async def send(self, writer: asyncio.StreamWriter, at: int) -> int:
-        """Send the next events from leaf `at` on, and the checkpoint they lead to; the position after them."""
-        newest = await self.ledger.newest()
-        size = newest.size if newest is not None else 0
-        end = min(at + BATCH, size)
-        if newest is None or end <= at:
-            return at
-        events = await self.ledger.at(at, end)
-        async with asyncio.timeout(_PATIENCE):
+
+@dataclass(frozen=True, slots=True)
+class SyslogLine:
+    """One connection. `closed`: done when the receiver has hung up."""
+
+    writer: asyncio.StreamWriter
+    closed: asyncio.Future[bytes]
+
+    async def send(self, events: Sequence[Recorded], note: str | None) -> None:
+        """Send the events, then the checkpoint; come back when the receiver's machine has acknowledged all of it."""
+        self._check()
+        async with asyncio.timeout(PATIENCE):
             for event in events:
-                writer.write(event_frame(event))
-                await writer.drain()
-            if end == size:
-                sealed = newest.note.split("\n")[3].removeprefix("sealed ")
-                writer.write(frame(newest.note.encode(), at=sealed, msgid="CHECKPOINT"))
-                await writer.drain()
-            while _unacknowledged(writer):  # noqa: ASYNC110 the kernel tells nobody
+                self.writer.write(event_frame(event))
+                await self.writer.drain()
+            if note is not None:
+                sealed = note.split("\n")[3].removeprefix("sealed ")
+                self.writer.write(frame(note.encode(), at=sealed, msgid="CHECKPOINT"))
+                await self.writer.drain()
+            while _unacknowledged(self.writer):  # noqa: ASYNC110 the kernel tells nobody
                 await asyncio.sleep(0.005)
-        return end
+
+    async def wait(self, seconds: float) -> None:
+        """Until the time is over or the receiver hangs up."""
+        await asyncio.wait([self.closed], timeout=seconds)
+        self._check()
+
+    def _check(self) -> None:
+        if self.closed.done():
+            raise ConnectionResetError
 
 
 def _unacknowledged(writer: asyncio.StreamWriter) -> int:

@@ -15,6 +15,7 @@ from fhirserver.audit.floods import Summary
 from fhirserver.context import JsonObject
 
 _WRITER = (v.OWN_ENTITY, "writer")
+_CHECKPOINT = (v.OWN_ENTITY, "checkpoint")
 _WORK = (v.OWN_ENTITY, "system-work")
 MOST_TEXT = 400
 
@@ -69,6 +70,11 @@ class SystemEvents:
             [Entity((v.OWN_ENTITY, "address"), identifier=summary.address)],
             summary.start,
         )
+
+    def checkpoint(self, size: int, note: str) -> Event:
+        """A signed checkpoint of the log, on its way to a receiver that takes events only; it stands in no log of ours."""
+        head = Head(v.APPLICATION, ((v.SUBTYPE, "checkpoint"),), "E")
+        return self._build(head, [Entity(_CHECKPOINT, identifier=str(size), description=note)])
 
     def work(self, name: str, count: int) -> Event:
         """The server has worked on stored resources by itself. `name`: migrate, reindex. `count`: resources."""

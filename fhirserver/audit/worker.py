@@ -19,6 +19,7 @@ from fhirserver.audit.agents import Site
 from fhirserver.audit.alarms import Alarm
 from fhirserver.audit.alertbook import AlertBook
 from fhirserver.audit.chain import Chain
+from fhirserver.audit.disclosed import Disclosures
 from fhirserver.audit.event import WORDS, EventBuilder
 from fhirserver.audit.feed import Feed
 from fhirserver.audit.floods import Floods
@@ -99,6 +100,7 @@ class AuditWorker:
         self.alerts = AlertBook(builder, self.recorder, self.log, on.clock)
         self.events = RestEvents(builder, queries, self._patients)
         self.security = SecurityEvents(builder, self.recorder, queries, on.clock)
+        self.disclosures = Disclosures(builder, self.recorder, on.clock)
         self.feed = Feed(site, self.recorder, self._indexer, on.new_id, on.clock)
         self.floods = Floods()
         self._searchable = frozenset(on.definitions.search_parameters("AuditEvent")) - set(WORDS)
@@ -162,6 +164,10 @@ class AuditWorker:
         detail = (("changed", vkey.split("+")[1]), ("vkey", vkey), ("size", str(size)))
         with suppress(OutcomeError):
             await self.security.record(AuthEvent("key-rotated", detail=detail))
+
+    def checkpoint(self, note: str) -> bytes:
+        """A checkpoint as an event, for a receiver of events."""
+        return self.system.checkpoint(int(note.split("\n")[1]), note).raw
 
     async def alarm(self, alarm: Alarm) -> None:
         """Log an alarm and record it as an event, as far as that is possible now."""

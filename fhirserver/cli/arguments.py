@@ -173,13 +173,25 @@ not sent again (--again sends it)."""
 
 
 def _export(commands: _Commands) -> None:
+    text = """\
+Writes all resources but AuditEvents, which are to be named. That is a disclosure: the audit log says of each patient to whom
+the data went, where and what for, before the files appear under their names."""
     parser = _add(
         commands, "export", "write all resources to NDJSON files, one per type",
-        "fhirserver export --output backup/ --type Patient --type Encounter",
+        "fhirserver export --output backup/ --type Patient --type Encounter", text,
     )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for <Type>.ndjson")
     parser.add_argument("--type", action="append", metavar="TYPE", help="only this type; may be repeated")
     parser.add_argument("--gzip", action="store_true", help="write <Type>.ndjson.gz")
+    parser.add_argument(
+        "--recipient",
+        metavar="WHO",
+        help="who gets the files, as Organization/12 or by name (default: your user name at this machine)",
+    )
+    parser.add_argument(
+        "--purpose", default="HOPERAT", metavar="CODE",
+        help="what for: HOPERAT (default), HPAYMT, TREAT, PATRQT, HRESCH, PUBHLTH, COC",
+    )  # fmt: skip
     _client(parser)
     _database(parser)
 

@@ -55,6 +55,10 @@ class FhirClient:
         )
         self._own = threading.local()
 
+    def under(self, request: str) -> None:
+        """Send all further requests under the X-Request-Id `request`, by which the audit log finds them together."""
+        self._headers = self._headers | {"X-Request-Id": request}
+
     def get(self, url: str) -> Reply:
         """GETs `url`: absolute on this server, or below the base."""
         parts = urlsplit(url)

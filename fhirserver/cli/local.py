@@ -22,7 +22,7 @@ from fhirserver.settings import Settings
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 60.0
-_SCOPE = "system/*.cruds system/AuditEvent.rs"
+_SCOPE = "system/*.cruds system/AuditEvent.crs"
 _TOKEN_SECONDS = 24 * 3600
 
 

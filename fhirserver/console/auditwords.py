@@ -173,6 +173,7 @@ _BOTH: dict[str, tuple[str, str]] = {
     "code_integrity": ("Integridade do registro", "Integrity of the log"),
     "code_sealing-stopped": ("Selagem parada", "Sealing stopped"),
     "code_sealing-stalled": ("Selagem atrasada", "Sealing stalled"),
+    "code_atna-feed": ("Envio ao repositório ATNA parado", "Feed to the ATNA repository stopped"),
     "code_syslog-feed": ("Envio por syslog parado", "Syslog feed stopped"),
     "code_anchor": ("Cópia externa não feita", "Copy elsewhere not made"),
 }  # fmt: skip

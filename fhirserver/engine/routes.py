@@ -111,6 +111,7 @@ class Router:
             url=path + ("?" + query if query else ""),
             changes_state=kind is Kind.OPERATION and OPERATIONS[target["operation"]].affects_state,
             needs=OPERATIONS[target["operation"]].letters if kind is Kind.OPERATION else (),
+            counts_for=OPERATIONS[target["operation"]].counts_for if kind is Kind.OPERATION else (),
             headers=headers,
         )
 

@@ -45,7 +45,7 @@ def add_oauth(site: FastAPI, desk: Desk, people: People, registration_token: str
 
     async def token(request: Request) -> Response:
         smart = await _smart(request)
-        status, body, headers = await desk.run(request, lambda visit: desk.server.token(smart(visit)))
+        status, body, headers = await desk.run(request, lambda visit: desk.server.token(smart.told(visit)))
         return _answered(desk, request, (status, body, headers), smart.client_origins())
 
     async def revoke(request: Request) -> Response:
@@ -144,9 +144,10 @@ def _add_registration(site: FastAPI, desk: Desk, token: str) -> None:
 class _Form:
     """A form that was read, on its way to the worker thread."""
 
-    def __init__(self, request: Request, parameters: dict[str, str]) -> None:
+    def __init__(self, request: Request, body: bytes) -> None:
         self._request = request
-        self._parameters = parameters
+        self._body = body
+        self._parameters = read_form(request.headers.get("content-type", ""), body)
         self._smart: SmartRequest | None = None
 
     def __call__(self, visit: Visit) -> SmartRequest:
@@ -156,6 +157,11 @@ class _Form:
         )
         return self._smart
 
+    def told(self, visit: Visit) -> SmartRequest:
+        """The same, for a request whose form the audit trail keeps."""
+        visit.form = self._body.decode("latin-1")
+        return self(visit)
+
     def client_origins(self) -> Collection[str] | None:
         """The origins of the client that was authenticated; None where there was none."""
         client = self._smart.client if self._smart is not None else None
@@ -163,7 +169,7 @@ class _Form:
 
 
 async def _smart(request: Request) -> _Form:
-    return _Form(request, read_form(request.headers.get("content-type", ""), await body_of(request)))
+    return _Form(request, await body_of(request))
 
 
 def _answered(desk: Desk, request: Request, triple: Triple, origins: Collection[str] | None) -> Response:

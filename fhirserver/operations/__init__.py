@@ -11,6 +11,7 @@ from fhirserver.operations import (
     auditdesk,
     auditreports,
     break_glass,
+    disclose,
     everything,
     expand,
     ledger,
@@ -35,6 +36,7 @@ class Operation:
     """One line of the table. `levels`: system, type, instance, version. `types`: where offered, empty for all.
 
     `definition`: canonical, where "{type}" stands for the resource type.
+    `counts_for`: roles to which it gives figures although no row of the type is open to them, if the token names the type.
     `judges_body`: a body that cannot be parsed is handed over as the OutcomeError that says why.
     `native`: media types of its own in which it answers, which Accept and _format may then name.
     `needs`: letters of scopes on the type, in alternatives ("ur": both; "c", "u": either); empty: any token may call it
@@ -50,6 +52,7 @@ class Operation:
     types: tuple[str, ...] = ()
     affects_state: bool = False
     needs: tuple[str, ...] | None = None
+    counts_for: tuple[str, ...] = ()
     judges_body: bool = False
     native: tuple[str, ...] = ()
 
@@ -210,6 +213,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_report,
                 "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
                 types=("AuditEvent",),
+                counts_for=(auditreports.MANAGER,),
                 native=_REPORT,
             ),
             Operation(
@@ -231,6 +235,16 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 "Affected persons, deadlines and drafts for an incident",
                 types=("AuditEvent",),
                 native=_REPORT,
+            ),
+            Operation(
+                "disclose",
+                _own("AuditEvent-disclose"),
+                ("type",),
+                ("POST",),
+                disclose.handle,
+                "Tell to whom data is handed on that is read here, before it is",
+                types=("AuditEvent",),
+                needs=("c",),
             ),
             Operation(
                 "expand",

@@ -100,6 +100,23 @@ async def names_of(services: Services, references: Iterable[str], permission: Pe
     return names
 
 
+async def organizations_of(
+    services: Services, users: Iterable[str], permission: Permission
+) -> dict[str, str]:
+    """The names of the organizations that practitioners work for now, by the practitioner's reference."""
+    people = sorted({user for user in users if user.startswith("Practitioner/")})
+    works: dict[str, str] = {}
+    for at in range(0, len(people), _IDS):
+        pairs = [("practitioner", ",".join(people[at : at + _IDS])), ("active:not", "false")]
+        for version in await services.find("PractitionerRole", pairs, permission, limit=_PAGE):
+            role = parse_json(version.raw or b"{}")
+            organization = role.get("organization", {}).get("reference", "")
+            if organization:
+                works.setdefault(role["practitioner"]["reference"], organization)
+    names = await names_of(services, works.values(), permission)
+    return {person: names[organization] for person, organization in works.items() if organization in names}
+
+
 async def subjects_of(
     services: Services, references: Iterable[str], permission: Permission, day: date
 ) -> dict[str, Subject]:

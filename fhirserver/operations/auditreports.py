@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from fhirserver.audit.disclosure import reports
+from fhirserver.audit.disclosure import reports, words
 from fhirserver.audit.disclosure.calendar import OpeningHours
-from fhirserver.audit.disclosure.facts import Fact
+from fhirserver.audit.disclosure.facts import Fact, joined, logins
 from fhirserver.audit.disclosure.incidents import Incident, incident_report
-from fhirserver.audit.disclosure.reports import KINDS, REPORTS, Known
+from fhirserver.audit.disclosure.reports import COUNTS, KINDS, REPORTS, Known, without_people
 from fhirserver.audit.disclosure.tables import FORMATS, Frame, Table, policy, write
 from fhirserver.audit.disclosure.words import LANGUAGES
 from fhirserver.context import Content, Interaction, Permission, Result
@@ -23,6 +23,7 @@ from fhirserver.operations.auditdata import (
     moment,
     names_of,
     on_behalf,
+    organizations_of,
     own_view,
     protected_patients,
     same_patient,
@@ -35,7 +36,7 @@ from fhirserver.paging import parse_moment
 if TYPE_CHECKING:
     from fhirserver.services import Services
 
-AUDITOR = "auditor"
+AUDITOR, MANAGER = "auditor", "manager"
 DEFAULT_DAYS = 30
 DORMANT_DAYS = 365
 _REPORT = ("kind", "start", "end", "patient", "agent", "value", "_format", "language")
@@ -45,6 +46,9 @@ _INCIDENT = (
     "_format", "language",
 )  # fmt: skip
 _DAY = 86_400_000_000
+_EXPORTS = ("type", "http://dicom.nema.org/resources/ontology/DCM|110106")
+_NARROW = {"denied": ("denied", "true"), "disclosures": _EXPORTS, "export-volume": _EXPORTS}
+"""What a report is about, where the log finds that by itself."""
 _NAMES = {
     "application/json": "json",
     "text/csv": "csv",
@@ -70,14 +74,31 @@ class Question:
 
 
 async def handle_report(interaction: Interaction, permission: Permission, services: Services) -> Result:
-    """One of the reports of audit/reports.py, for who may see the whole log."""
+    """One of the reports of audit/disclosure/reports.py, for who may see the whole log; figures for managers."""
     question = _question(dict(_pairs(interaction, _REPORT)), services, ("start", "end"))
     kind = question.given.get("kind", "")
     if kind not in KINDS:
         raise BadRequest(f"kind is one of {', '.join(KINDS)}.", code="parameter-value")
-    require_auditor(permission)
-    table = await report(kind, question, permission, services)
+    if _is_manager(permission):
+        table = await _figures(kind, question, permission, services)
+    else:
+        require_auditor(permission)
+        table = await report(kind, question, permission, services)
     return _answer([table], question, services)
+
+
+async def _figures(kind: str, question: Question, permission: Permission, services: Services) -> Table:
+    """A report that holds figures only, over everyone. Raises Forbidden for any other."""
+    if kind not in COUNTS or {"patient", "agent", "value"} & question.given.keys():
+        raise Forbidden(
+            f"Managers get the reports {', '.join(COUNTS)}, over everyone.", code="report-figures-only"
+        )
+    reading = on_behalf(permission, f"figures of the audit log: {kind}")
+    facts = without_people(joined(await facts_between(services, question.start, question.end, reading)))
+    workers = {one for one in reports.references(facts) if not one.startswith(reports.PEOPLE)}
+    names = await names_of(services, workers, reading)
+    names[reports.PATIENTS] = words.code(reports.PATIENTS, question.language)
+    return REPORTS[kind](facts, _known(services, names))
 
 
 async def handle_access_report(
@@ -99,8 +120,10 @@ async def handle_access_report(
         | {fact.recipient for fact in facts}
     )
     others = {reference for reference in shown if not reference.startswith(("Patient/", "RelatedPerson/"))}
-    names = await names_of(services, [*others, f"Patient/{id}"], reading)
-    return _answer([reports.of_patient(facts, _known(services, names))], question, services)
+    names = logins(facts) | await names_of(services, [*others, f"Patient/{id}"], reading)
+    works = await organizations_of(services, {fact.user for fact in facts}, reading)
+    known = replace(_known(services, names), organizations=works)
+    return _answer([reports.of_patient(facts, known)], question, services)
 
 
 async def handle_incident_report(
@@ -113,18 +136,18 @@ async def handle_incident_report(
     reading, view = on_behalf(permission, "incident report"), own_view(permission)
     facts = [
         fact
-        for fact in await facts_between(services, question.start, question.end, view)
+        for fact in joined(await facts_between(services, question.start, question.end, view))
         if _is_of(fact, given)
     ]
     chosen = services.settings.audit
     zone = ZoneInfo(chosen.timezone)
-    known_at = moment(parse_moment("known", given["known"])[0] if "known" in given else services.clock())
+    known_at = moment(_local("known", given["known"], zone) if "known" in given else services.clock())
     incident = Incident(
         known_at.astimezone(zone), given.get("description", ""), given.get("measures", ""), chosen.holidays
     )
     patients = [fact.patient for fact in facts if fact.patient]
     subjects = await subjects_of(services, patients, reading, moment(question.start).astimezone(zone).date())
-    known = _known(services, await names_of(services, reports.references(facts), reading))
+    known = _known(services, await _names(facts, services, reading))
     return _answer(incident_report(facts, incident, subjects, known, question.language), question, services)
 
 
@@ -136,20 +159,21 @@ async def report(kind: str, question: Question, permission: Permission, services
     given, more = question.given, []
     if "agent" in given and "/" in given["agent"]:
         more.append(("agent", given["agent"]))
-    if kind == "denied":
-        more.append(("denied", "true"))
+    if kind in _NARROW:
+        more.append(_NARROW[kind])
     if "patient" in given:
         patients = await same_patient(services, given["patient"].removeprefix("Patient/"), reading)
         facts = await _of_patients(services, patients, question, view, more)
     else:
-        facts = await facts_between(services, question.start, question.end, view, more)
+        facts = joined(await facts_between(services, question.start, question.end, view, more))
     if "agent" in given:
         facts = [fact for fact in facts if given["agent"] in (fact.user, fact.client)]
-    known = _known(services, await names_of(services, reports.references(facts), reading))
+    known = _known(services, await _names(facts, services, reading))
     if kind == "dormant":
-        before = await facts_between(services, question.start - DORMANT_DAYS * _DAY, question.start, view)
-        names = await names_of(services, reports.references(before), reading)
-        return reports.dormant(before, facts, replace(known, names=names))
+        start = question.start - DORMANT_DAYS * _DAY
+        whole = joined([*await facts_between(services, start, question.start, view), *facts])
+        before, facts = whole[: len(whole) - len(facts)], whole[len(whole) - len(facts) :]
+        return reports.dormant(before, facts, replace(known, names=await _names(before, services, reading)))
     if kind == "vip":
         known = replace(known, protected=await protected_patients(services, reading))
     if kind == "searched-for":
@@ -157,10 +181,20 @@ async def report(kind: str, question: Question, permission: Permission, services
     return REPORTS[kind](facts, known)
 
 
+async def _names(facts: Sequence[Fact], services: Services, permission: Permission) -> dict[str, str]:
+    """What people are called: the names of their accounts, and above those the names in the records."""
+    return logins(facts) | await names_of(services, reports.references(facts), permission)
+
+
 def require_auditor(permission: Permission) -> None:
     """Raises Forbidden for who may not see the whole log."""
     if not _is_auditor(permission):
         raise Forbidden("Reports on the audit log are for auditors.", code="report-forbidden")
+
+
+def _is_manager(permission: Permission) -> bool:
+    """True for a manager to whom no event is open."""
+    return MANAGER in permission.agent.roles and "AuditEvent" in permission.denied
 
 
 def _is_auditor(permission: Permission) -> bool:
@@ -179,7 +213,7 @@ async def _of_patients(
 ) -> list[Fact]:
     pairs = [("patient", ",".join(sorted(patients))), *more]
     facts = await facts_between(services, question.start, question.end, permission, pairs)
-    return [fact for fact in facts if fact.patient in patients]
+    return joined([fact for fact in facts if fact.patient in patients])
 
 
 def _known(services: Services, names: Mapping[str, str]) -> Known:
@@ -243,9 +277,10 @@ def _question(
     given: Mapping[str, str], services: Services, period: tuple[str, str], *, since: int | None = None
 ) -> Question:
     first, last = period
-    end = parse_moment(last, given[last])[0] if last in given else services.clock() + 1000
+    zone = ZoneInfo(services.settings.audit.timezone)
+    end = _local(last, given[last], zone) if last in given else services.clock() + 1000
     begin = since if since is not None else end - DEFAULT_DAYS * _DAY
-    start = parse_moment(first, given[first])[0] if first in given else begin
+    start = _local(first, given[first], zone) if first in given else begin
     if start >= end:
         raise BadRequest(f"{first} lies before {last}.", code="parameter-value")
     asked = given.get("_format", "json").partition(";")[0].replace(" ", "+").strip()
@@ -256,6 +291,14 @@ def _question(
     if language not in LANGUAGES:
         raise BadRequest(f"language is one of {', '.join(LANGUAGES)}.", code="parameter-value")
     return Question(start, end, given, format, language)
+
+
+def _local(name: str, text: str, zone: ZoneInfo) -> int:
+    """The begin of a day of the clinic, or an instant; microseconds. Raises BadRequest."""
+    begin = parse_moment(name, text)[0]
+    if "T" in text:
+        return begin
+    return int(moment(begin).replace(tzinfo=zone).timestamp()) * 1_000_000
 
 
 def _answer(tables: Sequence[Table], question: Question, services: Services) -> Result:

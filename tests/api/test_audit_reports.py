@@ -23,6 +23,7 @@ from fhirserver.services import Services
 from fhirserver.settings import Alerts, Audit, Settings
 from fhirserver.store.client import socket_uri
 from fhirserver.store.mongod_home import running_socket
+from tests.kit.atna import Repository
 from tests.kit.client import Fhir, assert_outcome, entry, unique
 from tests.kit.server import Server
 
@@ -32,9 +33,23 @@ DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that seals often."""
-    settings = {"audit__seal_interval": "0.1", "audit__origin": "clinic.example/audit"}
+def repository() -> Iterator[Repository]:
+    """Where the server sends its events."""
+    made = Repository()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> Iterator[Server]:
+    """A server that seals often, and feeds an ATNA repository."""
+    settings = {
+        "audit__seal_interval": "0.1",
+        "audit__origin": "clinic.example/audit",
+        "audit__atna__url": repository.url,
+        "audit__atna__token": "t0ken",
+    }
     with Server(tmp_path_factory.mktemp("audit") / "data", **settings) as running:
         yield running
 
@@ -155,6 +170,54 @@ def test_a_merged_patients_accesses_are_found_from_either_record(fhir: Fhir) -> 
     fhir.made(an_access(rui, f"Patient/{new['id']}"))
     for patient in (old, f"Patient/{new['id']}"):
         assert len(report(fhir, "access", patient=patient, end="2026-04-01")) == 2
+
+
+def test_days_are_those_of_the_clinic_and_instants_are_exact(fhir: Fhir) -> None:
+    patient, rui, _ = people(fhir)
+    for moment in ("2026-03-04T02:59:00Z", "2026-03-04T03:00:00Z"):  # 23:59 and 00:00 in São Paulo
+        fhir.made(an_access(rui, patient, moment))
+    for day, expected in (
+        (("2026-03-03", "2026-03-04"), "02:59:00"),
+        (("2026-03-04", "2026-03-05"), "03:00:00"),
+    ):
+        (row,) = report(fhir, "access", patient=patient, start=day[0], end=day[1])
+        assert expected in row["utc"]
+    assert len(report(fhir, "access", patient=patient, start="2026-03-04T02:59:30Z", end="2026-03-05")) == 1
+
+
+def test_the_patient_sees_which_organization_people_work_for(fhir: Fhir) -> None:
+    patient, rui, eva = people(fhir)
+    clinic = fhir.made({"resourceType": "Organization", "name": unique("Clínica")})
+    fhir.made(
+        {
+            "resourceType": "PractitionerRole",
+            "practitioner": {"reference": rui},
+            "organization": {"reference": f"Organization/{clinic['id']}"},
+        }
+    )
+    for user in (rui, eva):
+        fhir.made(an_access(user, patient))
+    rows = fhir.get(f"/{patient}/$access-report").json()["rows"]
+    assert {row["who"]: row["organization"] for row in rows if row["who"]} == {
+        "Dr. Rui": clinic["name"],
+        "Dra. Eva": "",
+    }
+
+
+def test_a_user_is_one_person_whether_the_event_knows_the_account_or_the_record(fhir: Fhir) -> None:
+    """Sign-in events name the account; accesses name both."""
+    patient, rui, _ = people(fhir)
+    account = unique("account")
+    access = an_access(rui, patient)
+    access["agent"][1]["who"]["identifier"] = {"value": account}
+    login = an_access(rui, patient)
+    login["agent"][1] |= {"who": {"identifier": {"value": account}}, "altId": "dr.rui"}
+    other = an_access(rui, patient)
+    other["agent"][1] |= {"who": {"identifier": {"value": unique("account")}}, "altId": "dra.bia"}
+    for event in (access, login, other):
+        fhir.made(event)
+    rows = report(fhir, "user-activity", patient=patient, end="2026-04-01")
+    assert sorted((row["who"], row["events"]) for row in rows) == [("Dr. Rui", 2), ("dra.bia", 1)]
 
 
 def test_reports_come_in_four_formats(fhir: Fhir) -> None:
@@ -281,6 +344,18 @@ def test_an_event_is_proven_without_the_server(server: Server, fhir: Fhir, cli: 
     assert main(words) == 0
     body.write_bytes(body.read_bytes().replace(b'"outcome":"0"', b'"outcome":"8"'))
     assert main(words) == 1
+
+
+def test_what_was_answered_arrives_at_the_atna_repository(fhir: Fhir, repository: Repository) -> None:
+    """audit.md 12, by the settings alone: `audit.atna`."""
+    patient, *_ = people(fhir)
+    request = fhir.get(f"/{patient}").headers["x-request-id"]
+    until = time.monotonic() + 30
+    while request not in str(repository.taken) and time.monotonic() < until:
+        time.sleep(0.05)
+    (event,) = [event for event in repository.taken if request in str(event)]
+    assert event == fhir.get(f"/AuditEvent/{event['id']}").json()
+    assert {authorization for *_, authorization in repository.requests} == {"Bearer t0ken"}
 
 
 def test_checkpoints_are_given_and_shown_to_be_consistent(fhir: Fhir) -> None:

@@ -15,6 +15,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
+from tests.kit.audit import events_of
 from tests.kit.client import assert_outcome
 from tests.kit.issuer import Issuer
 from tests.kit.tokens import PERSONS, Callers
@@ -142,3 +143,16 @@ def test_a_key_set_that_is_not_https_is_refused_at_start(tmp_path: Any, issuer: 
         with pytest.raises(ValueError, match="https"):
             Issuers([Setting(issuer="x", jwks_url=url)], vocabulary, "y", insecure=insecure)
     Issuers([Setting(issuer="x", jwks_url="https://127.0.0.1/jwks")], vocabulary, "y")
+
+
+def test_the_audit_log_names_who_has_issued_a_token(callers: Callers) -> None:
+    """audit.md 3.1: iss and sub of the token are system and value of the user, iss and client_id of the app."""
+    nobody = callers.client("nobody", "user/Patient.rs")
+    nobody.get("/Patient/p1", headers={"x-request-id": "issuer-1"})
+    system = callers.client("system", "system/*.cruds system/AuditEvent.rs")
+    (event, *_) = events_of(system, "issuer-1")
+    client, user = event["agent"][0]["who"]["identifier"], event["agent"][2]["who"]["identifier"]
+    assert user == {"system": callers.issuer.url, "value": "no"}
+    assert client == {"system": callers.issuer.url, "value": "app"}
+    (event, *_) = events_of(system, system.get("/Patient/p1").headers["x-request-id"])
+    assert event["agent"][0]["who"]["identifier"] == {"system": callers.issuer.url, "value": "backend"}

@@ -67,6 +67,7 @@ OPERATION_LETTERS: dict[str, tuple[str | None, str | None, str | None]] = {
     "report": (None, "s", None),
     "access-report": ("r", None, None),
     "incident-report": (None, "s", None),
+    "disclose": (None, "c", None),
     "alerts": (None, "s", None),
     "review": ("r", None, None),
     "verify": (None, "s", None),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fhirserver.audit.disclosure.reports import COUNTS, KINDS
 from tests.kit.client import Fhir, assert_outcome
 from tests.kit.tokens import Callers
 from tests.security.clinic import SECRET
@@ -31,6 +32,88 @@ def test_who_is_no_auditor_gets_no_report(callers: Callers, person: str) -> None
     assert client.get("/AuditEvent/$checkpoint").status_code == 403
     assert client.post("/AuditEvent/$incident-report").status_code == 403
     assert client.get("/Patient/p1/$access-report").status_code in (403, 404)
+
+
+# The manager: figures, and no patient behind them
+
+
+@pytest.fixture(scope="module")
+def manager(callers: Callers) -> Fhir:
+    return callers.client("manager", "user/AuditEvent.s")
+
+
+@pytest.mark.parametrize("kind", COUNTS)
+def test_a_manager_gets_figures_that_name_no_patient(callers: Callers, manager: Fhir, kind: str) -> None:
+    """The positive control is below: the auditor's row of the same patient has their name."""
+    callers.client("ana", "patient/*.rs", patient="p1").get("/Patient/p1")
+    callers.client("guardian", "patient/*.rs", patient="p3").get("/Patient/p3")
+    response = manager.get(f"/AuditEvent/$report?kind={kind}&_format=json")
+    assert response.status_code == 200, response.text
+    assert "Abreu" not in response.text
+    assert "Patient/" not in response.text
+    assert "RelatedPerson/" not in response.text
+    assert SECRET not in response.text
+    assert not {"patient", "event", "request", "address"} & {
+        name for row in response.json()["rows"] for name in row
+    }
+
+
+def test_the_figures_of_a_manager_count_what_the_auditor_sees(manager: Fhir, auditor: Fhir) -> None:
+    by_user = {
+        row["who"]: row for row in manager.get("/AuditEvent/$report?kind=user-activity").json()["rows"]
+    }
+    assert by_user["pacientes e responsáveis"]["events"] > 0
+    assert by_user["doc"]["patients"] > 0
+    days = manager.get("/AuditEvent/$report?kind=volume").json()["rows"]
+    assert sum(day["events"] for day in days) > 0
+    whole = auditor.get("/AuditEvent/$report?kind=user-activity").text
+    assert "Abreu" in whole
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in COUNTS])
+def test_a_manager_gets_no_other_report(manager: Fhir, kind: str) -> None:
+    answer = manager.get(f"/AuditEvent/$report?kind={kind}")
+    assert_outcome(answer, 403, "forbidden", "report-figures-only")
+
+
+@pytest.mark.parametrize(
+    "more", ["patient=p1", "agent=Practitioner/doc", "value=identifier=1", "agent=Patient/p1"]
+)
+def test_a_manager_does_not_narrow_figures_to_one_person(manager: Fhir, more: str) -> None:
+    answer = manager.get(f"/AuditEvent/$report?kind=volume&{more}")
+    assert_outcome(answer, 403, "forbidden", "report-figures-only")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "AuditEvent", "AuditEvent/x", "AuditEvent?patient=p1", "AuditEvent/$checkpoint", "AuditEvent/$alerts",
+        "AuditEvent/x/$proof", "Patient/p1/$access-report",
+    ],
+)  # fmt: skip
+def test_a_manager_sees_no_event(callers: Callers, path: str) -> None:
+    client = callers.client("manager", "user/*.rs user/AuditEvent.rs user/Provenance.rs")
+    assert client.get(f"/{path}").status_code in (403, 404)
+    assert client.post("/AuditEvent/$incident-report").status_code == 403
+    assert client.post("/AuditEvent/$verify").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["user/*.rs", "user/AuditEvent.c", "user/AuditEvent.s?action=R", "patient/AuditEvent.rs", "openid"],
+)
+def test_a_manager_whose_token_does_not_name_the_audit_log_gets_no_figures(
+    callers: Callers, scope: str
+) -> None:
+    answer = callers.client("manager", scope, patient="p1").get("/AuditEvent/$report?kind=volume")
+    assert_outcome(answer, 403, "forbidden", "scope-insufficient")
+
+
+@pytest.mark.parametrize("person", ["doctor", "reception", "billing", "admin", "nobody", "ana"])
+def test_nobody_else_gets_figures(callers: Callers, person: str) -> None:
+    answer = callers.client(person, "user/AuditEvent.rs").get("/AuditEvent/$report?kind=volume")
+    assert answer.status_code == 403
+    assert "rows" not in answer.json()
 
 
 def test_a_patient_gets_no_report_on_the_whole_log(callers: Callers) -> None:

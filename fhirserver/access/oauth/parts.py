@@ -60,11 +60,15 @@ class Parts:
 
 @dataclass(slots=True)
 class Visit:
-    """One request to the authorization server. `address`: of the peer. `events`: what is to be audited of it."""
+    """One request to the authorization server. `address`: of the peer. `events`: what is to be audited of it.
+
+    `form`: the form of a token request as it was sent, whose public part goes into the audit trail.
+    """
 
     address: str
+    form: str | None = None
     events: list[AuthEvent] = field(default_factory=list)
 
     def note(self, kind: str, **facts: Any) -> None:
         """Something happened; `facts` are fields of AuthEvent."""
-        self.events.append(AuthEvent(kind, address=self.address, **facts))
+        self.events.append(AuthEvent(kind, address=self.address, query=self.form, **facts))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,9 @@ _RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
 _ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _PERSON = ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Person")
 BREAK_GLASS_START, BREAK_GLASS_STOP = "110127", "110138"
+BEGUN = "disclosure-begun"
+_EXPORT = "110106"
+_URI_SYSTEM = "urn:ietf:rfc:3986"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,10 @@ class Fact:
     """One AuditEvent. References are relative ("Practitioner/42"), empty where the event does not say.
 
     `type`: code of the event (rest, 110114 ...). `action`: the interaction or DICOM subtype ("read", "110122").
-    `user`: reference, else identifier of the person; `client`: id of the app; `recipient`: who got data that was
-    disclosed. `types`: types of the resources that were given out or written. `denied`: why ("denied-scope"), empty
+    `user`: reference, else identifier of the person; `client`: id of the app; both as "issuer|id" where a foreign issuer
+    knows them; `account`: the identifier beside a reference, `login`: the name of the account; `recipient`: who got data that was
+    disclosed, at the address `sent_to`. `types`: types of the resources that were given out or written, `records`: how
+    many there were. `denied`: why ("denied-scope"), empty
     where it was not. `grant`: of a break-glass access. `alert`: rule of an alert event.
     """
 
@@ -38,13 +43,17 @@ class Fact:
     action: str
     outcome: str
     user: str = ""
+    account: str = ""
+    login: str = ""
     role: str = ""
     client: str = ""
     organization: str = ""
     recipient: str = ""
+    sent_to: str = ""
     address: str = ""
     patient: str = ""
     types: tuple[str, ...] = ()
+    records: int = 0
     resources: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
     denied: str = ""
@@ -73,7 +82,7 @@ class Fact:
     @property
     def disclosed(self) -> bool:
         """True where data went to another party."""
-        return self.type == "110106" or self.action == "disclose"
+        return self.action == "disclose" or (self.type == _EXPORT and self.action != BEGUN)
 
 
 def fact_of(event: dict[str, Any]) -> Fact:
@@ -108,15 +117,17 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
     for agent in event.get("agent", ()):
         codes = {coding.get("code", "") for coding in agent.get("type", {}).get("coding", ())}
         who = agent.get("who", {})
-        reference, identifier = who.get("reference", ""), who.get("identifier", {}).get("value", "")
+        reference, identifier = who.get("reference", ""), _named(who.get("identifier", {}), event)
         if "PROV" in codes:
             found["organization"] = reference or identifier
-        elif event.get("type", {}).get("code") == "110106" and "110152" in codes:
-            found["recipient"] = reference or identifier
+        elif event.get("type", {}).get("code") == _EXPORT and "110152" in codes:
+            found["recipient"] = reference or identifier or who.get("display", "")
+            found["sent_to"] = agent.get("network", {}).get("address", "")
         elif "network" in agent and agent["network"].get("type") == "5":
             continue  # this server
         elif codes & {"IRCP", "AUT", "INF", "CST", "humanuser"} or reference.partition("/")[0] in _PERSON:
             found["user"] = reference or identifier
+            found["account"], found["login"] = identifier, agent.get("altId", "")
             found["role"] = next(
                 (
                     coding.get("code", "")
@@ -131,9 +142,20 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _named(identifier: dict[str, Any], event: dict[str, Any]) -> str:
+    """What tells an agent from those of other issuers: the bare value of what the reporting system has issued itself."""
+    system, value = identifier.get("system", ""), str(identifier.get("value", ""))
+    observer = event.get("source", {}).get("observer", {}).get("identifier", {})
+    root = str(observer.get("value", "")).removesuffix("/fhir")
+    is_own = system in ("", _URI_SYSTEM) or bool(root and system.startswith(f"{root}/"))
+    return value if is_own else f"{system}|{value}"
+
+
 def _entities(event: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     resources: list[str] = []
+    types: list[str] = []
+    records = 0
     for entity in event.get("entity", ()):
         kind = entity.get("type", {})
         system, code = kind.get("system"), kind.get("code")
@@ -150,18 +172,35 @@ def _entities(event: dict[str, Any]) -> dict[str, Any]:
             found["query"] = entity["query"]
         elif reference and not reference.startswith("#"):
             resources.append(reference)
-    types = [reference.partition("/")[0] for reference in resources]
-    types += [
-        entity["type"]["code"]
-        for entity in event.get("entity", ())
-        if entity.get("type", {}).get("system") == _RESOURCE_TYPES and "what" not in entity
-    ]
-    return found | {"resources": tuple(resources), "types": tuple(dict.fromkeys(types))}
+            types.append(reference.partition("/")[0])
+            records += 1
+        elif system == _RESOURCE_TYPES and not reference:
+            types.append(code)
+            records += _count(entity)
+    return found | {"resources": tuple(resources), "types": tuple(dict.fromkeys(types)), "records": records}
+
+
+def _count(entity: dict[str, Any]) -> int:
+    """How many resources an entity stands for that names none."""
+    details = entity.get("detail", ())
+    text = next((one.get("valueString", "") for one in details if one.get("type") == "count"), "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _reason(entity: dict[str, Any]) -> str:
     details = entity.get("detail", ())
     return next((one.get("valueString", "") for one in details if one.get("type") == "reason"), "")
+
+
+def joined(facts: Sequence[Fact]) -> list[Fact]:
+    """The facts with each person under one name: events of sign-in know the account only, others whose it is too."""
+    known = {fact.account: fact.user for fact in facts if fact.account and "/" in fact.user}
+    return [replace(fact, user=known[fact.user]) if fact.user in known else fact for fact in facts]
+
+
+def logins(facts: Iterable[Fact]) -> dict[str, str]:
+    """The names of the accounts that the facts tell of, by what stands in `user`."""
+    return {fact.user: fact.login for fact in facts if fact.login}
 
 
 def of_patients(facts: Iterable[Fact], patients: frozenset[str]) -> Iterator[Fact]:

@@ -114,7 +114,7 @@ def incident_report(
             word("summary"),
         ),
         Table("incident", ("item", "value"), _deadlines(incident, word), word("deadlines")),
-        Table("incident", ("patient", "address", "events", "data", "first", "last"), rows, word("subjects")),
+        Table("incident", ("patient", "contact", "events", "data", "first", "last"), rows, word("subjects")),
         Table(
             "incident",
             ("when", "who", "app", "action", "patient", "outcome", "event"),
@@ -170,9 +170,9 @@ def _figures(
 def _deadlines(incident: Incident, word: _Word) -> tuple[tuple[Cell, ...], ...]:
     return (
         (word("known"), incident.known),
-        (word("notice"), incident.notice_by.isoformat()),
-        (word("complement"), incident.complement_by.isoformat()),
-        (word("register"), incident.register_until.isoformat()),
+        (word("notice"), incident.notice_by),
+        (word("complement"), incident.complement_by),
+        (word("register"), incident.register_until),
     )
 
 

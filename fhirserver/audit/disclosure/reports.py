@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,8 @@ REVIEW_HOURS = 72
 _EXEMPT = frozenset({"TREAT", "HPAYMT", "HOPERAT", "ETREAT", "BTG"})
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 _USED_LOG = "110101"
+PEOPLE = ("Patient/", "RelatedPerson/")
+PATIENTS = "patients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Known:
     """What a report needs beside the facts. `names`: of references and ids. `protected`: references of patients.
 
     `threshold`: patients of one user within an hour that are many. `token`: what stands for a searched value.
+    `organizations`: names of those that people work for, by the person's reference.
     """
 
     now: datetime
@@ -38,6 +41,7 @@ class Known:
     protected: frozenset[str] = frozenset()
     threshold: int = 50
     token: str = ""
+    organizations: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, reference: str) -> str:
         """The name behind a reference or id, itself where none is known."""
@@ -51,7 +55,9 @@ _COLUMNS: Mapping[str, Column] = {
     "when": lambda fact, known: fact.at,
     "who": lambda fact, known: known.name(fact.user) if fact.user else "",
     "role": lambda fact, known: "self" if fact.user and fact.user == fact.patient else fact.role,
-    "organization": lambda fact, known: known.name(fact.organization),
+    "organization": lambda fact, known: (
+        known.name(fact.organization) or known.organizations.get(fact.user, "")
+    ),
     "app": lambda fact, known: known.name(fact.client),
     "patient": lambda fact, known: known.name(fact.patient),
     "action": lambda fact, known: fact.action,
@@ -82,8 +88,9 @@ def listed(kind: str, facts: Iterable[Fact], columns: Sequence[str], known: Know
 
 
 def of_patient(facts: Sequence[Fact], known: Known) -> Table:
-    """Who has seen my data: complete, but without addresses and other people."""
-    return listed("access-report", facts, _OF_PATIENT, known)
+    """Who has seen my data: complete, but without addresses, issuers of tokens and other people."""
+    plain = (replace(fact, client=fact.client.rpartition("|")[2]) for fact in facts)
+    return listed("access-report", plain, _OF_PATIENT, known)
 
 
 def _access(facts: Sequence[Fact], known: Known) -> Table:
@@ -118,13 +125,15 @@ def _query_of(fact: Fact) -> str:
 def _disclosures(facts: Sequence[Fact], known: Known) -> Table:
     rows = tuple(
         (
-            fact.at, known.name(fact.recipient), fact.address, known.name(fact.patient), fact.types, fact.purposes,
-            bool(fact.purposes) and set(fact.purposes) <= _EXEMPT, fact.id,
+            fact.at, known.name(fact.recipient), fact.sent_to, known.name(fact.patient), fact.types, fact.records,
+            fact.purposes, bool(fact.purposes) and set(fact.purposes) <= _EXEMPT, known.name(fact.actor), fact.id,
         )
         for fact in facts
         if fact.disclosed
     )  # fmt: skip
-    columns = ("when", "shared", "address", "patient", "data", "purpose", "exempt", "event")
+    columns = (
+        "when", "shared", "address", "patient", "data", "records", "purpose", "exempt", "who", "event",
+    )  # fmt: skip
     return Table("disclosures", columns, rows)
 
 
@@ -182,13 +191,20 @@ def _volume(facts: Sequence[Fact], known: Known) -> Table:
 def _export_volume(facts: Sequence[Fact], known: Known) -> Table:
     days: dict[tuple[str, str], list[Fact]] = defaultdict(list)
     for fact in facts:
-        if fact.disclosed or fact.type == "110106":
+        if fact.disclosed:
             day = fact.at.astimezone(known.zone).date().isoformat()
             days[day, fact.recipient or fact.actor].append(fact)
     rows = tuple(
-        (day, known.name(actor), len(those), _patients(those)) for (day, actor), those in sorted(days.items())
+        (
+            day,
+            known.name(actor),
+            len(those),
+            _patients(those),
+            sum(fact.records for fact in those if fact.patient),
+        )
+        for (day, actor), those in sorted(days.items())
     )
-    return Table("export-volume", ("day", "shared", "events", "patients"), rows)
+    return Table("export-volume", ("day", "shared", "events", "patients", "records"), rows)
 
 
 def _break_glass(facts: Sequence[Fact], known: Known) -> Table:
@@ -243,6 +259,24 @@ REPORTS: Mapping[str, Report] = {
     "searched-for": _searched_for,
 }
 KINDS = (*REPORTS, "dormant", "integrity")
+COUNTS = ("volume", "export-volume", "user-activity", "mass-access")
+"""The reports that hold figures only; of facts without_people, they name no patient."""
+
+
+def without_people(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts as far as figures go: patients and who acts for them, as users or recipients, are one and the same."""
+    found = []
+    for fact in facts:
+        is_own = fact.user.startswith(PEOPLE) or fact.role == "patient"
+        given = fact.recipient.startswith(PEOPLE) or "PATRQT" in fact.purposes
+        found.append(
+            replace(
+                fact,
+                user=PATIENTS if is_own else fact.user,
+                recipient=PATIENTS if fact.recipient and given else fact.recipient,
+            )
+        )
+    return found
 
 
 def references(facts: Iterable[Fact]) -> frozenset[str]:

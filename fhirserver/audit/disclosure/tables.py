@@ -8,7 +8,7 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from fhirserver.audit.disclosure import words
 
-Cell = str | int | bool | datetime | tuple[str, ...] | None
+Cell = str | int | bool | datetime | date | tuple[str, ...] | None
 FORMATS: Mapping[str, str] = {
     "json": "application/json; charset=utf-8",
     "ndjson": "application/x-ndjson; charset=utf-8",
@@ -76,6 +76,8 @@ def shown(column: str, cell: Cell, frame: Frame) -> str:
             "%d/%m/%Y %H:%M:%S" if frame.language == "pt-BR" and zone is not UTC else "%Y-%m-%d %H:%M:%S"
         )
         return cell.astimezone(zone).strftime(pattern)
+    if isinstance(cell, date):
+        return cell.strftime("%d/%m/%Y") if frame.language == "pt-BR" else cell.isoformat()
     if isinstance(cell, bool):
         return words.code("yes" if cell else "no", frame.language)
     if isinstance(cell, tuple):
@@ -86,6 +88,8 @@ def shown(column: str, cell: Cell, frame: Frame) -> str:
 def _plain(cell: Cell, frame: Frame) -> Any:
     if isinstance(cell, datetime):
         return cell.astimezone(frame.zone).isoformat(timespec="milliseconds")
+    if isinstance(cell, date):
+        return cell.isoformat()
     return list(cell) if isinstance(cell, tuple) else cell
 
 
@@ -162,12 +166,14 @@ def _html(tables: Sequence[Table], frame: Frame) -> bytes:
     language = frame.language
     sections = []
     for table in tables:
-        columns = _with_utc(table.columns)
-        rows = []
-        for row in table.rows:
-            cells = dict(zip(table.columns, row, strict=True))
-            rows.append([shown(name, cells.get(_source(name, cells)), frame) for name in columns])
-        titles = [words.column(name, language) for name in columns]
+        rows = [
+            [
+                (name, shown(name, cell, frame), shown("utc", cell, frame) if name == "when" else "")
+                for name, cell in zip(table.columns, row, strict=True)
+            ]
+            for row in table.rows
+        ]
+        titles = [words.column(name, language) for name in table.columns]
         sections.append({"title": table.title, "text": table.text, "columns": titles, "rows": rows})
     span = " ".join(
         [shown("when", frame.start, frame), words.text("to", language), shown("when", frame.end, frame)]

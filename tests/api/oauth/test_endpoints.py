@@ -4,6 +4,7 @@ hl7.org/fhir/smart-app-launch/STU2.2/conformance.html
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import httpx
@@ -247,3 +248,23 @@ def test_an_old_key_stays_published_and_the_new_one_signs(realm: Realm) -> None:
     realm.store.keys._rows.update_one({"kid": old}, {"$set": {"retired": past}})
     realm.parts.keys.rotate()
     assert old not in [key["kid"] for key in realm.parts.keys.published()["keys"]]
+
+
+def test_the_audit_log_keeps_the_request_for_a_token_without_its_secrets(realm: Realm, tokens: Any) -> None:
+    """audit.md 3.3, IHE ITI-71: the raw request; beside it one that was refused, which claims no pattern."""
+    app, _, body = tokens
+    assert app.refresh("x" * 43).status_code == 400
+    with realm.fhir(realm.token("system/AuditEvent.rs")) as fhir:
+        asked = {"agent:identifier": app.id, "type": "110114", "subtype": "ITI-71", "_sort": "date"}
+        found = [entry["resource"] for entry in fhir.get("/AuditEvent", params=asked).json()["entry"]]
+    requests = [base64.b64decode(event["entity"][0]["query"]).decode() for event in found]
+    assert requests[0].startswith("POST /auth/token\n\n")
+    assert "grant_type=authorization_code" in requests[0]
+    assert "code=*" in requests[0]
+    assert "grant_type=refresh_token" in requests[1]
+    assert "x" * 43 not in requests[1]
+    assert body["access_token"] not in str(found)
+    assert [event["meta"].get("profile", []) for event in found] == [
+        ["https://profiles.ihe.net/ITI/IUA/StructureDefinition/IHE.IUA.71"],
+        [],
+    ]

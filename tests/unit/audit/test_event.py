@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from fhirserver.audit.chain import is_same
+from fhirserver.audit.disclosure.facts import fact_of
 from fhirserver.audit.event import MOST_ENTITIES, Event, Outcome, outcome_of
 from fhirserver.audit.ledger import canonical
 from fhirserver.audit.rest import Access
@@ -97,6 +98,26 @@ def test_search_fields_are_those_of_the_ordinary_indexer(event: Event) -> None:
 
 def sorted_if_list(value: Any) -> Any:
     return sorted(value) if isinstance(value, list) and value and isinstance(value[0], str) else value
+
+
+def test_agents_of_a_foreign_token_carry_its_issuer_and_facts_tell_them_apart() -> None:
+    """audit.md 3.1: iss -> who.identifier.system, sub -> value; two issuers may have given the same id."""
+    foreign = {**RECORD, "i": "https://idp.example", "u": "https://idp.example|u-42", "f": None}
+    foreign = {name: value for name, value in foreign.items() if value is not None}
+    own = {name: value for name, value in RECORD.items() if name != "f"}
+    told = []
+    for record in (own, foreign):
+        (event,) = rest_events().of(Access(record, REQUEST, reference="Observation/5"), NOW)
+        resource = orjson.loads(event.raw)
+        told.append((resource["agent"][0]["who"], resource["agent"][2]["who"], fact_of(resource)))
+    assert told[0][0]["identifier"]["system"] == "https://clinic.example/oauth/clients"
+    assert told[0][1]["identifier"] == {"system": "https://clinic.example/oauth", "value": "u-42"}
+    assert told[1][0]["identifier"] == {"system": "https://idp.example", "value": "agenda-web"}
+    assert told[1][1]["identifier"] == {"system": "https://idp.example", "value": "u-42"}
+    assert [(fact.user, fact.client) for *_, fact in told] == [
+        ("u-42", "agenda-web"),
+        ("https://idp.example|u-42", "https://idp.example|agenda-web"),
+    ]
 
 
 @pytest.mark.parametrize("event", ALL)

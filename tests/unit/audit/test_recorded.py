@@ -82,11 +82,12 @@ def test_secrets_are_starred_out(name: str) -> None:
         assert f"{name}=*" in text
 
 
-def test_a_token_request_keeps_what_is_no_secret() -> None:
-    form = "grant_type=authorization_code&code=abc&code_verifier=def&client_id=app&scope=user%2F*.rs"
-    text = base64.b64decode(RECORDER.token_request("POST /oauth/token", form).query).decode()
-    assert text.endswith(
-        "grant_type=authorization_code&code=*&code_verifier=*&client_id=app&scope=user%2F*.rs"
+def test_a_token_request_keeps_the_values_of_public_parameters_only() -> None:
+    form = "grant_type=authorization_code&code=abc&code_verifier=def&client_id=app&Client_Secret=x&y&scope=user%2F*.rs"
+    text = base64.b64decode(RECORDER.token_request("POST /auth/token", form).query).decode()
+    assert text == (
+        "POST /auth/token\n\ngrant_type=authorization_code&code=*&code_verifier=*&client_id=app&Client_Secret=*&y=*"
+        "&scope=user%2F*.rs"
     )
 
 

@@ -77,6 +77,7 @@ EVENT: dict[str, Any] = {
             "requestor": True,
         },
     ],
+    "source": {"observer": {"identifier": {"value": "https://clinic.example/fhir"}}},
     "entity": [
         {
             "what": {"reference": "Observation/5/_history/2"},

@@ -65,6 +65,7 @@ SYSTEM_EVENTS = [
     SYSTEM.recording_started(WRITER),
     SYSTEM.alarm("integrity", "x"),
     SYSTEM.work("reindex", 3),
+    SYSTEM.checkpoint(7, "clinic.example/audit\n7\n\n— x\n"),
     SYSTEM.flood(Summary("203.0.113.9", 5, NOW)),
 ]
 ALL = [
@@ -123,6 +124,35 @@ def test_a_token_is_issued_by_the_ihe_pattern_without_its_secrets() -> None:
     (entity,) = event["entity"]
     assert "s3cret" not in base64.b64decode(entity["query"]).decode()
     assert [agent["type"]["coding"][0]["code"] for agent in event["agent"]] == ["110150", "AuthzOauthService"]
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        AuthEvent("token-issued", "app", address="203.0.113.9", scope="user/*.rs"),
+        AuthEvent("token-issued", None, address="203.0.113.9", query="grant_type=x"),
+        AuthEvent("token-issued", "app", query="grant_type=x"),
+        AuthEvent("token-refused", "app", address="203.0.113.9", query="grant_type=x", error="invalid_grant"),
+    ],
+    ids=["no request", "no client", "no address", "refused"],
+)
+def test_the_ihe_pattern_is_not_claimed_without_what_it_demands(happened: AuthEvent) -> None:
+    assert "profile" not in told(happened)["meta"]
+
+
+def test_a_token_that_no_request_asked_for_says_its_scope() -> None:
+    """The command line makes such tokens; its machine has a name, not an IP address."""
+    event = told(AuthEvent("token-issued", address="command line", scope="system/*.rs"))
+    (entity,) = event["entity"]
+    assert entity["detail"] == [{"type": "scope", "valueString": "system/*.rs"}]
+    assert event["agent"][0]["network"] == {"address": "command line", "type": "1"}
+
+
+def test_a_foreign_user_is_named_as_their_issuer_knows_them() -> None:
+    event = told(AuthEvent("break-glass-started", "agenda", "https://idp.example|auth0|7", patient="77"))
+    client, _, user = (agent.get("who", {}).get("identifier") for agent in event["agent"])
+    assert user == {"system": "https://idp.example", "value": "auth0|7"}
+    assert client == {"system": "https://idp.example", "value": "agenda"}
 
 
 def test_failed_client_authentication_is_an_alert_and_another_refusal_is_not() -> None:

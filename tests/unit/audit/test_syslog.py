@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fhirserver.audit.syslog import BATCH, LARGEST, Feed, Receiver, audit_message, event_frame, frame
+from fhirserver.audit.outgoing import Feed
+from fhirserver.audit.syslog import BATCH, LARGEST, Receiver, audit_message, event_frame, frame
 from fhirserver.store.ledger import Recorded
 from fhirserver.store.positions import Positions
 from tests.kit.ledger import LedgerKit, Writer, an_event
@@ -179,7 +180,7 @@ async def test_a_receiver_with_a_strange_certificate_gets_nothing(
         await kit.sealer().seal()
         feed = feed_of(kit, strange, certificates)
         with pytest.raises(ssl.SSLCertVerificationError):
-            await feed._connection()
+            await feed.serve()
         task = asyncio.create_task(feed.run())
         async with asyncio.timeout(30):
             await kit.alarmed.wait()
