@@ -60,6 +60,7 @@ from fhirserver.http.tracing import traced
 from fhirserver.jobs.leases import lead
 from fhirserver.operations import OPERATIONS, auditalerts
 from fhirserver.outcome import OutcomeError
+from fhirserver.outgoing import Outgoing
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.r4.jsontext import dump_json
@@ -281,7 +282,7 @@ async def lay(settings: Settings) -> Foundation:
     vocabulary = DefinedVocabulary(core)
     try:
         roles = Roles(vocabulary, settings.roles)
-        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, insecure=settings.insecure_jwks)
+        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, Outgoing.of(settings))
     except ValueError as problem:
         raise CannotStart(f"A setting is wrong: {problem}") from problem
     emergencies = Emergencies(database, settings.tenant)

@@ -129,6 +129,18 @@ class Audit(BaseModel, extra="forbid"):
     alerts: Alerts = Alerts()
 
 
+class Outgoing(BaseModel, extra="forbid"):
+    """Calls to addresses in the settings (key sets of issuers, webhook of alerts): https to public hosts, and to these."""
+
+    hosts: list[str] = Field(
+        [],
+        description="Hosts of the own network that may be called, as host or host:port (443 where it is absent).",
+    )
+    ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that are trusted for these calls besides the system's."
+    )
+
+
 class OAuth(BaseModel, extra="forbid"):
     """The authorization server: how long things live, and what is refused."""
 
@@ -253,7 +265,7 @@ class Settings(BaseSettings):
     )
     link_future_months: int = Field(3, ge=0, description="How far ahead an Appointment links already.")
     issuers: list[Issuer] = Field([], description="Foreign authorization servers whose tokens are accepted.")
-    insecure_jwks: bool = Field(False, description="Allow http for key sets on loopback; for tests.")
+    outgoing: Outgoing = Outgoing()
     limits: Limits = Limits()
     audit: Audit = Field(Audit(), description="The audit log; it cannot be turned off.")
     validation: Validation = Validation()
