@@ -61,17 +61,45 @@ class Syslog(BaseModel, extra="forbid"):
     key_file: Path | None = Field(None, description="Key of the own certificate (PEM).")
 
 
-class Alerts(BaseModel, extra="forbid"):
+class AlertThresholds(BaseModel, extra="forbid"):
     """From when on an access pattern is an alert."""
 
     patients_per_hour: int = Field(
-        50, ge=1, description="Distinct patients that one user reads within an hour."
+        50, ge=1, description="Distinct patients that one user, or app without a user, reads within an hour."
+    )
+    times_usual: float = Field(
+        5.0, ge=1, description="So many times what 95 % of one's hours of the last 30 days stay below."
+    )
+    patients_unusual: int = Field(
+        10, ge=1, description="Fewest patients within an hour at which times_usual counts."
     )
     denials: int = Field(
         10, ge=1, description="Refused requests of one user, client or address in 5 minutes."
     )
-    export_patients: int = Field(1000, ge=1, description="Patients in the exports of one day.")
-    service_clients: list[str] = Field([], description="Clients that read many patients by design.")
+    export_patients: int = Field(
+        1000, ge=1, description="Patients exported to one recipient within 24 hours."
+    )
+    identifiers: int = Field(
+        100,
+        ge=1,
+        description="Identifiers searched for in vain within 5 minutes; further searches are refused.",
+    )
+
+
+class Alerts(AlertThresholds):
+    """The alerts on the audit log: thresholds, and where they are sent."""
+
+    services: dict[str, AlertThresholds] = Field(
+        {}, description="Client id -> thresholds of its own for an app that works without a user."
+    )
+    clock_offset: float = Field(1.0, gt=0, description="Seconds that the clock may be off.")
+    clock_host: str = Field(
+        "", description="NTP server to compare the clock with, besides MongoDB's; host or host:port."
+    )
+    webhook_url: str = Field("", description="Address that each alert is posted to; empty: none.")
+    webhook_secrets: list[SecretStr] = Field(
+        [], description="Keys that the posts are signed with, each whsec_ and base64 of 24 to 64 bytes."
+    )
 
 
 class Audit(BaseModel, extra="forbid"):

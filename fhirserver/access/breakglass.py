@@ -48,11 +48,13 @@ class BreakGlass:
                 code="break-glass-reason",
             )
         now = self.clock()
-        return Emergency(agent.user, patient, reason.strip(), now, now + SECONDS, agent.client)
+        return Emergency(
+            agent.user, patient, reason.strip(), now, now + SECONDS, agent.client, agent.fhir_user
+        )
 
     async def open(self, grant: Emergency) -> None:
         """Let a grant take effect, once its AuditEvent is durable. Raises Unavailable."""
-        id = str(uuid.uuid4())
+        id = f"btg-{uuid.uuid4()}"
         ends = datetime.fromtimestamp(grant.until, UTC).isoformat(timespec="seconds")
         await self.tell(
             AuthEvent(
@@ -62,6 +64,7 @@ class BreakGlass:
                 grant=id,
                 patient=grant.patient,
                 detail=(("reason", grant.reason), ("expires", ends)),
+                fhir_user=grant.fhir_user,
             )
         )
         await self.emergencies.put(id, grant)

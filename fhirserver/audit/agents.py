@@ -2,7 +2,7 @@
 
 The record is plain JSON with short names, so that it can stand in every stored version: `k` interaction code, `o`
 operation, `n` name, `c` client id, `u` user, `f` the user's own resource, `l` roles, `p` policy, `a` address, `g`
-purpose of use, `w` the words given for it, `b` grant, `q` request id, `x` trace id.
+purpose of use, `e` emergency accesses that stand (patient, grant, reason), `q` request id, `x` trace id.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ def record_of(agent: Agent, request: Request | None, kind: str, operation: str |
         ("p", agent.policy),
         ("a", address),
         ("g", agent.purpose),
-        ("w", agent.reason),
-        ("b", agent.grant),
     ):
         if value is not None:
             record[key] = value

@@ -189,9 +189,7 @@ class Feed:
             except (OSError, TimeoutError, ssl.SSLError, OutcomeError, KeyError) as error:
                 if not failing:
                     failing = True
-                    await self.alarm(
-                        Alarm("syslog-feed", f"the syslog receiver is not served: {type(error).__name__}")
-                    )
+                    await self.alarm(Alarm.of("syslog-feed", error=type(error).__name__))
             await asyncio.sleep(self.interval)
 
     async def _connection(self) -> None:

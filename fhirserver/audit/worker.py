@@ -162,7 +162,7 @@ class AuditWorker:
         """Log an alarm and record it as an event, as far as that is possible now."""
         _LOG.error("audit alarm: %s", alarm.text, extra={"rule": alarm.rule})
         with suppress(OutcomeError):
-            await self.recorder.record([self.system.alarm(alarm.rule, alarm.text)])
+            await self.recorder.record([self.system.alarm(alarm)])
 
     async def _tick(self, ticks: int) -> None:
         if self.spool is not None and not self.spool.is_empty:
@@ -192,7 +192,7 @@ class AuditWorker:
         return tuple(key.rpartition("/")[2] for key in keys)
 
     def _on_taken_id(self, event: str) -> None:
-        self.recorder.submit([self.system.alarm("integrity", f"the id of event {event} is taken by another")])
+        self.recorder.submit([self.system.alarm(Alarm.of("integrity", "id-taken", event=event))])
 
 
 def pseudonym_key(ingest: bytes) -> bytes:

@@ -173,7 +173,8 @@ class Officers:
 
     async def alerts(self, look: Look) -> Response:
         """Alerts and who has acknowledged them."""
-        rows = await self._desk.rows(look.officer.agent, "alerts")
+        asked = [("language", _REPORT_LANGUAGES[look.language])]
+        rows = await self._desk.rows(look.officer.agent, "alerts", asked)
         return self._page(look, "audit_alerts", rows=rows, done="done" in look.request.query_params)
 
     async def review(self, look: Look) -> Response:
@@ -343,7 +344,7 @@ class _Told:
 
     def code(self, code: str) -> str:
         """A code of an event."""
-        found = self._words.get(f"code_{code.removeprefix('alert-')}")
+        found = self._words.get(f"code_{code}")
         return found if found is not None else report_words.code(code, _REPORT_LANGUAGES[self._language])
 
     def codes(self, codes: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fhirserver.audit.rest import note_opened
 from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission, Request, Result
 from fhirserver.engine import bundle
 from fhirserver.interactions import auditevents, create, delete, history, patch, read, search, update, vread
@@ -129,6 +130,8 @@ class Engine:
         permission = await self.gate.authorize(agent, interaction)
         auditevents.check(interaction, self.auditor.searchable, self.services)
         apart, trace = auditevents.out_of_reach(interaction), interaction.trace
+        if trace is not None:
+            note_opened(trace.record, permission.opened)
         criteria = permission.criteria
         if criteria is not None:
             criteria = replace(criteria, denied=criteria.denied | apart, trace=trace)

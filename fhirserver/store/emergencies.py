@@ -13,7 +13,10 @@ EMERGENCIES = "break_glass"
 
 @dataclass(frozen=True, slots=True)
 class Emergency:
-    """One grant. `user`: stable id of the user. `patient`: logical id. `start`, `until`: seconds since 1970."""
+    """One grant. `user`: stable id of the user. `patient`: logical id. `start`, `until`: seconds since 1970.
+
+    `fhir_user`: reference of the user's own resource.
+    """
 
     user: str
     patient: str
@@ -21,6 +24,7 @@ class Emergency:
     start: float
     until: float
     client: str | None = None
+    fhir_user: str | None = None
 
 
 class Emergencies:
@@ -42,18 +46,19 @@ class Emergencies:
                     "patient": grant.patient,
                     "reason": grant.reason,
                     "client": grant.client,
+                    "fhir_user": grant.fhir_user,
                     "start": datetime.fromtimestamp(grant.start, UTC),
                     "until": datetime.fromtimestamp(grant.until, UTC),
                 }
             )
 
-    async def standing(self, user: str, now: float) -> dict[str, tuple[float, str]]:
-        """Patient id -> when its grant ends and the reason, for the grants of `user` that have not ended at `now`."""
+    async def standing(self, user: str, now: float) -> dict[str, tuple[float, str, str]]:
+        """Patient id -> when its grant ends, the grant's id and reason, for those of `user` that stand at `now`."""
         query = {"t": self._tenant, "user": user, "until": {"$gt": datetime.fromtimestamp(now, UTC)}}
         with translated():
             rows = await self._collection.find(query, {"patient": 1, "until": 1, "reason": 1}).to_list()
-        ends: dict[str, tuple[float, str]] = {}
+        ends: dict[str, tuple[float, str, str]] = {}
         for row in rows:
-            end = row["until"].timestamp(), row["reason"]
+            end = row["until"].timestamp(), row["_id"], row["reason"]
             ends[row["patient"]] = max(end, ends.get(row["patient"], end))
         return ends

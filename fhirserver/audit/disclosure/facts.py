@@ -27,9 +27,10 @@ class Fact:
     """One AuditEvent. References are relative ("Practitioner/42"), empty where the event does not say.
 
     `type`: code of the event (rest, 110114 ...). `action`: the interaction or DICOM subtype ("read", "110122").
-    `user`: reference, else identifier of the person; `client`: id of the app; `recipient`: who got data that was
-    disclosed. `types`: types of the resources that were given out or written. `denied`: why ("denied-scope"), empty
-    where it was not. `grant`: of a break-glass access. `alert`: rule of an alert event.
+    `user`: reference, else identifier of the person; `account`: identifier of the account in any case; `client`: id of the
+    app; `recipient`: who got data that was disclosed. `types`: types of the resources that were given out or written.
+    `denied`: why ("denied-scope"), empty where it was not. `grant`: of a break-glass access. `alert`: rule of an alert
+    event; `subject`: whom it is about; `figures`: those that it was recorded with.
     """
 
     id: str
@@ -51,6 +52,9 @@ class Fact:
     grant: str = ""
     reason: str = ""
     alert: str = ""
+    subject: str = ""
+    figures: tuple[tuple[str, str], ...] = ()
+    account: str = ""
     request: str = ""
     query: str = ""
     text: str = ""
@@ -116,7 +120,7 @@ def _agents(event: dict[str, Any]) -> dict[str, Any]:
         elif "network" in agent and agent["network"].get("type") == "5":
             continue  # this server
         elif codes & {"IRCP", "AUT", "INF", "CST", "humanuser"} or reference.partition("/")[0] in _PERSON:
-            found["user"] = reference or identifier
+            found["user"], found["account"] = reference or identifier, identifier
             found["role"] = next(
                 (
                     coding.get("code", "")
@@ -144,6 +148,13 @@ def _entities(event: dict[str, Any]) -> dict[str, Any]:
             found["patient"] = reference
         elif system == _BALP_ENTITY and code == "XrequestId":
             found["request"] = identifier
+        elif system == _OWN_ENTITY and code == "alert-subject":
+            found["subject"] = reference or identifier
+        elif system == _OWN_ENTITY and code == "alert-rule":
+            found["figures"] = tuple(
+                (str(detail.get("type")), str(detail.get("valueString", "")))
+                for detail in entity.get("detail", ())
+            )
         elif system == _OWN_ENTITY and code == "break-glass-grant":
             found["grant"], found["reason"] = identifier, entity.get("description") or _reason(entity)
         elif "query" in entity:
