@@ -36,6 +36,7 @@ from fhirserver.audit.seal import Sealer
 from fhirserver.audit.syslog import Feed as SyslogFeed
 from fhirserver.audit.syslog import Receiver
 from fhirserver.audit.watch import Watch
+from fhirserver.audit.webhook import Endpoint, Webhook
 from fhirserver.audit.worker import AuditWorker, Surroundings
 from fhirserver.console.audit import mount_console
 from fhirserver.console.pages import Pages, language_of
@@ -72,6 +73,7 @@ from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.audit import check_privileges
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
+from fhirserver.store.deliveries import Deliveries
 from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.home import Database, Home
 from fhirserver.store.indexes import Collections
@@ -155,6 +157,7 @@ class Foundation:
     instance: str
     started: str
     oauth: OAuthStore
+    outgoing: Outgoing
     origins: frozenset[str] = frozenset()
 
     def validator(self, profiles: Sequence[dict[str, Any]]) -> Validator:
@@ -282,7 +285,9 @@ async def lay(settings: Settings) -> Foundation:
     vocabulary = DefinedVocabulary(core)
     try:
         roles = Roles(vocabulary, settings.roles)
-        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, Outgoing.of(settings))
+        outgoing = Outgoing.of(settings)
+        issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, outgoing)
+        Endpoint.of(settings.audit.alerts, outgoing)
     except ValueError as problem:
         raise CannotStart(f"A setting is wrong: {problem}") from problem
     emergencies = Emergencies(database, settings.tenant)
@@ -326,6 +331,7 @@ async def lay(settings: Settings) -> Foundation:
         await instance_id(database, settings),
         instant(now()),
         OAuthStore.of(settings),
+        outgoing,
     )
 
 
@@ -410,6 +416,12 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
         sinks.append(to_mail(*mail))
     if sinks:
         work["audit-anchor"] = partial(keep_anchors, ledger, positions, sinks, now, alarm)
+    endpoint = Endpoint.of(chosen.alerts, base.outgoing)
+    if endpoint is not None:
+        out, log = base.outgoing, base.audit.log
+        deliveries = Deliveries(base.home.database, settings.tenant)
+        root = settings.root_url
+        work["audit-webhook"] = Webhook(endpoint, out, log, deliveries, positions, root, alarm, now).run
     if chosen.syslog.host:
         receiver = Receiver(**chosen.syslog.model_dump())
         work["audit-syslog"] = SyslogFeed(ledger, positions, receiver, alarm).run

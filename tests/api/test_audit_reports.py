@@ -18,6 +18,7 @@ from fhirserver.app import lay
 from fhirserver.cli import main
 from fhirserver.context import Agent, Permission, Trace
 from fhirserver.operations import auditalerts
+from fhirserver.operations.auditalerts import Usual
 from fhirserver.outcome import NotFound
 from fhirserver.services import Services
 from fhirserver.settings import Alerts, Audit, Settings
@@ -380,7 +381,11 @@ def test_refusals_become_one_alert_that_an_auditor_acknowledges(
 
     async def raise_twice(services: Services, permission: Permission) -> list[list[str]]:
         return [
-            [alert.subject for alert in await auditalerts.raise_alerts(services) if alert.rule == "denials"]
+            [
+                alert.subject
+                for alert in await auditalerts.raise_alerts(services, Usual())
+                if alert.rule == "denials"
+            ]
             for _ in range(2)
         ]
 
