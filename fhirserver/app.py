@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 from fhirserver.access.breakglass import BreakGlass
 from fhirserver.access.compartments import Compartments
+from fhirserver.access.enumeration import Guesses
 from fhirserver.access.gate import Gate
 from fhirserver.access.issuers import Issuers
 from fhirserver.access.oauth.assemble import assemble
@@ -28,6 +30,7 @@ from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
+from fhirserver.audit.clocks import ClockWatch, of_database, of_ntp
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.parameters import PARAMETERS
@@ -72,6 +75,7 @@ from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
 from fhirserver.store.audit import check_privileges
 from fhirserver.store.client import Client
+from fhirserver.store.clock import database_time
 from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.deliveries import Deliveries
 from fhirserver.store.emergencies import Emergencies
@@ -81,6 +85,7 @@ from fhirserver.store.keys import instance_id, signing_key
 from fhirserver.store.leases import Leases
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.migrate import migrate
+from fhirserver.store.misses import Misses
 from fhirserver.store.oauth import OAuthStore
 from fhirserver.store.packages import own_profiles, profiles_stamp
 from fhirserver.store.parameters import OwnParameters, mark_indexed, own_parameters
@@ -239,6 +244,7 @@ class Foundation:
             self.break_glass.situations,
             planner,
             self.break_glass,
+            Guesses(Misses(self.home.database, settings.tenant), partial(most_identifiers, settings)),
             settings.open_mode,
         )
 
@@ -267,6 +273,13 @@ class Foundation:
     async def _terminology_statement(self) -> bytes:
         systems = await self.terminology.systems()
         return dump_json(terminology_capabilities(systems, self.settings, self.instance, self.started))
+
+
+def most_identifiers(settings: Settings, agent: Agent) -> int:
+    """How many identifiers an agent may search for in vain."""
+    chosen = settings.audit.alerts
+    own = chosen.services.get(agent.client or "") if agent.user is None else None
+    return (own or chosen).identifiers
 
 
 async def lay(settings: Settings) -> Foundation:
@@ -425,6 +438,12 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
     if chosen.syslog.host:
         receiver = Receiver(**chosen.syslog.model_dump())
         work["audit-syslog"] = SyslogFeed(ledger, positions, receiver, alarm).run
+    machine = socket.gethostname()
+    sources = {"MongoDB": of_database(partial(database_time, base.client), now)}
+    if chosen.alerts.clock_host:
+        sources[chosen.alerts.clock_host] = of_ntp(chosen.alerts.clock_host, now)
+    clocks = ClockWatch(sources, chosen.alerts.clock_offset, base.audit.alerts.put, now, machine)
+    work[f"audit-clock/{machine}"] = clocks.run  # each machine has a clock of its own
     return [_led(base, name, job) for name, job in work.items()]
 
 

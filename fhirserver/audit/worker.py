@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _TICK = 1.0
 _TICKS_OF_LEASE = 15
+_OUTAGES_EVERY = 600_000_000  # microseconds
 _LOG = logging.getLogger("fhirserver.audit")
 
 
@@ -100,6 +101,7 @@ class AuditWorker:
         self.security = SecurityEvents(builder, self.recorder, queries, on.clock)
         self.feed = Feed(site, self.recorder, self._indexer, on.new_id, on.clock)
         self.floods = Floods()
+        self._outage_told = 0
         self._searchable = frozenset(on.definitions.search_parameters("AuditEvent")) - set(WORDS)
         self.sweeper = Sweeper(
             self.log,
@@ -167,6 +169,7 @@ class AuditWorker:
     async def _tick(self, ticks: int) -> None:
         if self.spool is not None and not self.spool.is_empty:
             await self._replay(self.spool)
+        await self._tell_outage()
         summaries = [self.system.flood(each) for each in self.floods.due(self._on.clock())]
         await self.recorder.record(summaries)
         if ticks % _TICKS_OF_LEASE == 0:
@@ -181,6 +184,16 @@ class AuditWorker:
         writer = self.recorder.chain.writer
         await self.recorder.commit([self.system.recording_started(writer)])
         _LOG.warning("spooled audit events stored", extra={"count": count})
+        self.recorder.failed_for = 0.0
+        if count:
+            await self.alarm(Alarm.of("recording", "spooled", events=count))
+
+    async def _tell_outage(self) -> None:
+        """Raise an alert for the time in which requests were refused; one at most in a while, as a sum."""
+        failed, now = self.recorder.failed_for, self._on.clock()
+        if failed and not self.recorder.is_failing and now - self._outage_told > _OUTAGES_EVERY:
+            self._outage_told, self.recorder.failed_for = now, 0.0
+            await self.alarm(Alarm.of("recording", "refused", seconds=max(1, round(failed))))
 
     def _patients(self, version: Version) -> Sequence[str]:
         """In whose compartments a version is; looked up in it where it was stored before that was kept with it."""

@@ -168,12 +168,12 @@ class Engine:
                 failures.append(None)
         return failures
 
-    @staticmethod
-    async def handle(interaction: Interaction, permission: Permission, services: Services) -> Result:
+    async def handle(self, interaction: Interaction, permission: Permission, services: Services) -> Result:
         """The handler's result. Raises OutcomeError."""
         if interaction.kind is Kind.OPERATION:
             return await OPERATIONS[interaction.operation or ""].handler(interaction, permission, services)
         result = await HANDLERS[interaction.kind](interaction, permission, services)
+        await self.gate.answered(permission.agent, interaction, result)
         if interaction.kind is Kind.PATCH and not permission.shows and result.version is not None:
             return replace(result, resource=operation_outcome((_PATCHED,)))
         return result

@@ -21,6 +21,7 @@ from fhirserver.store.client import translated
 from fhirserver.store.deliveries import DELIVERIES, KEPT_SECONDS
 from fhirserver.store.documents import HISTORY
 from fhirserver.store.home import AUDIT_EVENTS, AUDIT_TYPE, Database, Home, home_of
+from fhirserver.store.misses import MISSES
 
 LOCKS = "locks"
 PACKAGES = "packages"
@@ -171,6 +172,7 @@ FIXED: Mapping[str, tuple[Index, ...]] = {
     CONCEPTS: _CONCEPT_PLAN,
     SYSTEMS: _SYSTEM_PLAN,
     DELIVERIES: _DELIVERY_PLAN,
+    MISSES: (_END,),
     **_PACKAGE_PLANS,
     **_OAUTH_PLANS,
 }

@@ -94,8 +94,8 @@ _TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "For {seconds} s accesses could not be recorded; requests were refused meanwhile.",
         ),
         "recording.spooled": (
-            "Por {seconds} s os acessos foram registrados só em arquivo local; {events} eventos foram transferidos.",
-            "For {seconds} s accesses were recorded in a local file only; {events} events were brought over.",
+            "Enquanto o registro falhava, {events} eventos ficaram só em arquivo local; já foram transferidos.",
+            "While recording failed, {events} events were kept in a local file only; they were brought over.",
         ),
         "integrity.unverifiable": (
             "O registro não pode ser conferido ({detail}).", "the ledger cannot be verified: {detail}",
