@@ -53,6 +53,7 @@ _BOTH: dict[str, tuple[str, str]] = {
     "reason": ("Motivo", "Reason"),
     "request": ("Requisição", "Request"),
     "text": ("Detalhe", "Detail"),
+    "about_whom": ("Sobre quem", "About whom"),
     "emergency": ("Acesso de emergência", "Emergency access"),
     "proof": ("Prova", "Proof"),
     "proof_proven": (
