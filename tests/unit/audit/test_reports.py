@@ -290,3 +290,58 @@ def test_the_deadlines_of_an_incident_skip_weekends_and_holidays() -> None:
     holiday = Incident(incident.known, "", "", [date(2026, 3, 9)])
     assert holiday.notice_by == date(2026, 3, 11)
     assert Incident(datetime(2028, 2, 29, tzinfo=zone), "", "").register_until == date(2033, 2, 28)
+
+
+# --- alerts
+
+
+def test_alerts_are_told_in_the_language_of_the_report_with_who_has_acknowledged_them() -> None:
+    raised = a_fact(
+        id="alert-1", type="110113", action="alert-mass-access", alert="mass-access", outcome="4", user="", client="",
+        patient="", subject="Practitioner/42", figures=(("patients", "52"), ("most", "50")), text="as written",
+    )  # fmt: skip
+    foreign = a_fact(
+        id="f", type="110113", alert="theirs", text="=as written elsewhere", user="", subject="bot"
+    )
+    taken = a_fact(
+        id="note", type="110101", action="acknowledged-alert", user="Practitioner/7", patient="",
+        resources=("AuditEvent/alert-1",),
+    )  # fmt: skip
+    table = REPORTS["alerts"]([raised, foreign, a_fact(), taken], KNOWN)
+    first, second = json.loads(write("json", [table], FRAME))["rows"]
+    assert (first["told"], first["subject"], first["acknowledged"]) == (
+        "52 pacientes em uma hora; o limite é 50.", "Dr. Rui", "Practitioner/7",
+    )  # fmt: skip
+    assert (second["told"], second["acknowledged"]) == ("=as written elsewhere", "")
+    english = Frame(FRAME.start, FRAME.end, FRAME.now, language="en")
+    head, row, other = csv.reader(io.StringIO(write("csv", [table], english).decode("utf-8-sig")))
+    cells = dict(zip(head, row, strict=True))
+    assert (cells["Alert"], cells["What happened"]) == (
+        "Many patients within an hour", "52 patients within an hour; the limit is 50.",
+    )  # fmt: skip
+    assert "'=as written elsewhere" in other
+    assert "52 pacientes em uma hora" in write("html", [table], FRAME).decode()
+
+
+def test_a_fact_of_an_alert_holds_its_figures_and_whom_it_is_about() -> None:
+    own = "https://fhirserver.example/CodeSystem/audit-entity-type"
+    event = EVENT | {
+        "subtype": [
+            {"system": "https://fhirserver.example/CodeSystem/audit-subtype", "code": "alert-denials"}
+        ],
+        "entity": [
+            {
+                "type": {"system": own, "code": "alert-rule"},
+                "what": {"identifier": {"value": "denials"}},
+                "detail": [{"type": "refusals", "valueString": "12"}, {"type": "most", "valueString": "10"}],
+            },
+            {
+                "type": {"system": own, "code": "alert-subject"},
+                "what": {"identifier": {"value": "agenda-web"}},
+            },
+        ],
+    }
+    fact = fact_of(event)
+    assert (fact.alert, fact.subject) == ("denials", "agenda-web")
+    assert fact.figures == (("refusals", "12"), ("most", "10"))
+    assert fact.resources == ()
