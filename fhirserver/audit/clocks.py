@@ -6,11 +6,12 @@ Source: RFC 5905 sections 6, 8 and 14 (a client that asks once, SNTP).
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fhirserver.audit.disclosure.alerts import Alert
@@ -18,6 +19,7 @@ from fhirserver.outcome import OutcomeError
 
 RULE = "clock-offset"
 _TICK = 60.0
+_LOG = logging.getLogger("fhirserver.audit")
 _SECONDS = 2.0  # that an answer may take
 _PORT = 123
 _TO_1970 = 2_208_988_800  # seconds from 1900, NTP's epoch
@@ -118,6 +120,7 @@ class ClockWatch:
     put: Callable[[Sequence[Alert]], Awaitable[list[Alert]]]
     clock: Clock
     machine: str
+    _silent: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
         """Compare once a minute; for ever, until cancelled."""
@@ -133,7 +136,11 @@ class ClockWatch:
             try:
                 offset = await source()
             except (OutcomeError, NoTime):  # what does not answer says nothing of our clock
+                if name not in self._silent:
+                    self._silent.add(name)
+                    _LOG.warning("another clock does not answer: %s", name)
                 continue
+            self._silent.discard(name)
             if abs(offset.ahead) - offset.error > self.limit * 1_000_000:
                 found.append(self._alert(name, offset))
         return await self.put(found) if found else []

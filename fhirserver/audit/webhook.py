@@ -116,6 +116,7 @@ class Webhook:
     alarm: Raise
     clock: Callable[[], int]
     _worried: bool = field(default=False)
+    _seen: set[str] = field(default_factory=set)  # ids of alerts that need no further look
 
     async def run(self) -> None:
         """Post what is due; for ever, until cancelled."""
@@ -135,16 +136,21 @@ class Webhook:
         if not begun:
             begun = now
             await self.positions.keep(_POSITION, begun)
-        events = await self._own(max(begun, now - _BACK))
-        known = await self.deliveries.known([event["id"] for event in events])
-        fresh = [event for event in events if event["id"] not in known]
-        for event in fresh:
+        ids = await self.log.alerts(max(begun, now - _BACK))
+        self._seen &= set(ids)
+        unseen = [id for id in ids if id not in self._seen]
+        if not unseen:
+            return 0
+        known = await self.deliveries.known(unseen)
+        events = await self._own([id for id in unseen if id not in known])
+        for event in events:
             await self.deliveries.put(event["id"], message(event, self.root), self._now())
-        return len(fresh)
+        self._seen.update(unseen)
+        return len(events)
 
-    async def _own(self, since: int) -> Sequence[Mapping[str, Any]]:
-        """This server's alerts; those that other systems have sent to the log are theirs to tell."""
-        events = [orjson.loads(raw) for raw in await self.log.alerts(since)]
+    async def _own(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """This server's alerts among them; those that other systems have sent to the log are theirs to tell."""
+        events = [orjson.loads(raw) for raw in await self.log.bodies(ids)]
         return [event for event in events if "source" not in event["meta"]]
 
     async def deliver(self) -> int:

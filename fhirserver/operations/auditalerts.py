@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from fhirserver.services import Services
     from fhirserver.settings import Alerts, AlertThresholds
 
-_HOUR = 3_600_000_000  # microseconds
+_MINUTE = 60_000_000  # microseconds
+_HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 _LOOK_BACK = _HOUR + _HOUR // 12  # the longest window of most rules, and a little
 _EXPORTS_BACK, _EMERGENCIES_BACK, _USUAL_BACK = _DAY + _HOUR, 90 * _DAY, 30 * _DAY
@@ -107,12 +108,28 @@ async def _facts(services: Services, permission: Permission) -> list[Fact]:
     """What the rules look at, in order of time: all of the last hour, exports of a day, emergencies of 90 days."""
     now = services.clock()
     end = now + 1000
-    found = await facts_between(services, now - _LOOK_BACK, end, permission)
+    found = await _latest(services, end, permission)
     exported = [("type", f"{_DCM}|110106")]
     found += await facts_between(services, now - _EXPORTS_BACK, end, permission, exported)
     for subtype in _EMERGENCIES:
         found += await facts_between(services, now - _EMERGENCIES_BACK, end, permission, [subtype])
     return in_order(found)
+
+
+async def _latest(services: Services, end: int, permission: Permission) -> list[Fact]:
+    """What happened in the last hour; where that is too much to look at, in as much of it as is not.
+
+    Otherwise whoever makes very many requests would silence the rules.
+    """
+    back = _LOOK_BACK
+    while True:
+        try:
+            return await facts_between(services, end - back, end, permission)
+        except TooCostly:
+            _LOG.warning("alert rules look at less than an hour")
+            back //= 2
+            if back < _MINUTE:
+                raise
 
 
 def _limits(chosen: Alerts, now: datetime) -> Surroundings:

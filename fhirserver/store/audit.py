@@ -84,12 +84,17 @@ class AuditLog:
             found = {"t": self.tenant, "_id": {"$type": "binData"}}
             return await self._writers.find(found).sort("at", 1).to_list()
 
-    async def alerts(self, since: int) -> list[bytes]:
-        """The bytes of the alerts from `since` (microseconds) on, oldest first. Raises Unavailable."""
+    async def alerts(self, since: int) -> list[str]:
+        """The ids of the alerts from `since` (microseconds) on, oldest first. Raises Unavailable."""
         query = {"t": self.tenant, "ix.alert": {"$exists": True}, "ix.date~s": {"$gte": date.sort_key(since)}}
         with translated():
-            rows = await self._events.find(query, {"raw": 1}).sort("ix.date~s", 1).to_list()
-        return [row["raw"] for row in rows]
+            rows = await self._events.find(query, {"_id": 1}).sort("ix.date~s", 1).to_list()
+        return [row["_id"].rpartition("/")[2] for row in rows]
+
+    async def bodies(self, ids: Sequence[str]) -> list[bytes]:
+        """The bytes of the events of these ids, in that order; of those that are stored. Raises Unavailable."""
+        found = await self.stored([f"{self.tenant}/AuditEvent/{id}" for id in ids])
+        return [document["raw"] for document in found if document is not None]
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         """Which of these event ids are stored."""
