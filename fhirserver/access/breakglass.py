@@ -70,6 +70,23 @@ class BreakGlass:
         await self.emergencies.put(id, grant)
         self.situations.forget(grant.user)
 
+    async def tell_ended(self) -> int:
+        """Record the end of the grants whose time is over; how many. Raises Unavailable."""
+        ended = await self.emergencies.over(self.clock())
+        for id, grant in ended.items():
+            await self.tell(
+                AuthEvent(
+                    "break-glass-ended",
+                    grant.client,
+                    grant.user,
+                    grant=id,
+                    patient=grant.patient,
+                    fhir_user=grant.fhir_user,
+                )
+            )
+            await self.emergencies.told(id)
+        return len(ended)
+
     async def open_for(self, agent: Agent, interaction: Interaction) -> None:
         """Open the record that a request with the purpose BTG names, unless it is open. Raises as `prepared` does."""
         patient = named_patient(interaction)

@@ -80,6 +80,7 @@ async def watch(services: Callable[[], Services]) -> None:
     usual = Usual()
     while True:
         try:
+            await services().break_glass.tell_ended()
             await raise_alerts(services(), usual)
         except OutcomeError as error:
             _LOG.warning("alert rules could not be applied", extra={"code": error.issues[0].code})

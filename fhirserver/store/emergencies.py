@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fhirserver.store.client import translated
 from fhirserver.store.lanes import Database
 
 EMERGENCIES = "break_glass"
+_TOLD_WITHIN = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,26 @@ class Emergencies:
             end = row["until"].timestamp(), row["_id"], row["reason"]
             ends[row["patient"]] = max(end, ends.get(row["patient"], end))
         return ends
+
+    async def over(self, now: float) -> dict[str, Emergency]:
+        """The grants that have ended within the last week and that nobody has told of, by id. Raises Unavailable."""
+        end = datetime.fromtimestamp(now, UTC)
+        query = {
+            "t": self._tenant,
+            "until": {"$lte": end, "$gt": end - _TOLD_WITHIN},
+            "told": {"$exists": False},
+        }
+        with translated():
+            rows = await self._collection.find(query).to_list()
+        return {
+            row["_id"]: Emergency(
+                row["user"], row["patient"], row["reason"], row["start"].timestamp(), row["until"].timestamp(),
+                row["client"], row.get("fhir_user"),
+            )
+            for row in rows
+        }  # fmt: skip
+
+    async def told(self, id: str) -> None:
+        """The end of a grant has been told. Raises Unavailable."""
+        with translated():
+            await self._collection.update_one({"_id": id}, {"$set": {"told": True}})
