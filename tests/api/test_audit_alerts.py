@@ -124,8 +124,14 @@ def test_refusals_become_one_alert_that_an_auditor_acknowledges(server: Server, 
     assert raised[1] is None
     id = raised[0].id()
     assert subject(fhir, id) == client
-    found = fhir.get("/AuditEvent", params={"alert": "alert-denials", "_count": "100"}).json()
-    assert id in [entry["resource"]["id"] for entry in found["entry"]]
+    for asked, expected in (
+        ({"alert": "alert-denials"}, True),
+        ({"alert:missing": "false"}, True),
+        ({"alert": "alert-vip"}, False),
+        ({"alert:missing": "true", "type": "http://dicom.nema.org/resources/ontology/DCM|110113"}, False),
+    ):
+        found = fhir.get("/AuditEvent", params={"_count": "100"} | asked).json()
+        assert (id in [entry["resource"]["id"] for entry in found.get("entry", [])]) is expected, asked
     told = {language: rows(fhir, language)[id] for language in ("pt-BR", "en")}
     assert told["pt-BR"]["text"] == "4 recusas em cinco minutos; o limite é 4."
     assert told["en"]["text"] == "4 refusals within five minutes; the limit is 4."
