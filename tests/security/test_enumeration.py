@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.kit.alerting import raised_now
 from tests.kit.client import Fhir, assert_outcome, unique
 from tests.kit.tokens import Callers
 
@@ -54,10 +55,14 @@ def test_the_hundredth_identifier_in_vain_is_the_last_that_is_answered(
         "entry": [{"request": {"method": "GET", "url": f"Patient?identifier={unique()}"}}],
     }
     assert guesser.post("/", json=bundle).json()["entry"][0]["response"]["status"].startswith("429")
-    # the refusal is in the log, by which the alert is raised
+    # the refusal is in the log, and it is an alert
     found = system.get("/AuditEvent", params={"denied": "true", "_sort": "-date", "_count": "20"}).json()
     told = [entry["resource"]["outcomeDesc"] for entry in found["entry"]]
     assert "429 throttled identifier-enumeration (denied: throttled)" in told
+    raised = [alert for alert in raised_now(callers.server.data_dir) if alert.rule == "enumeration"]
+    assert [(alert.subject, dict(alert.figures)) for alert in raised] == [
+        ("Practitioner/rec", {"most": "100"})
+    ]
     # positive control: other questions of the same person, and the same question of another one
     assert guesser.get("/Patient", params={"name": unique()}).status_code == 200
     assert guesser.get("/Appointment", params={"identifier": unique()}).status_code == 200
