@@ -14,7 +14,7 @@ from typing import TypeVar
 from fhirserver.audit.disclosure.reports import KINDS
 from fhirserver.audit.findings import CANNOT_VERIFY, INTACT, TAMPERED
 from fhirserver.audit.index_check import IndexCheck
-from fhirserver.audit.keys import BadKeyFile, KeyFiles, KnownKey, parse_keys
+from fhirserver.audit.keys import KeyFiles, KnownKey, parse_keys
 from fhirserver.audit.notes import BadNote, Checkpoint, split_note
 from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.proofs import BadProof, check_proof
@@ -30,6 +30,7 @@ from fhirserver.r4.definitions import Definitions
 from fhirserver.search.index import Indexer
 from fhirserver.settings import Settings
 from fhirserver.store.client import connect
+from fhirserver.store.keyfile import BadKeyFile
 from fhirserver.store.ledger import Ledger, Seal
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 from starlette.requests import ClientDisconnect, Request
@@ -34,6 +34,18 @@ class Forged(Exception):
     """A form that this session was not given."""
 
 
+class Door(Protocol):
+    """Knows where requests come from, and how many are too many; shared with the authorization server."""
+
+    def address(self, request: Request) -> str:
+        """The address that a request comes from, seen through proxies that are trusted."""
+        ...
+
+    def admit(self, request: Request) -> str:
+        """One more call from the request's address, which is returned. Raises Busy."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One request to the pages."""
@@ -55,7 +67,8 @@ Page = tuple[str, str, Handler]
 class Shell:
     """Renders pages and guards their routes."""
 
-    def __init__(self, sessions: Sessions, desk: AuditDesk) -> None:
+    def __init__(self, sessions: Sessions, desk: AuditDesk, door: Door) -> None:
+        self.door = door
         self.sessions = sessions
         self.desk = desk
         self.pages = Pages(("style.css", "audit.css"), AUDIT_WORDS)
@@ -66,7 +79,7 @@ class Shell:
         async def guarded(request: Request) -> Response:
             language, look = language_asked(request), None
             try:
-                officer = await self.sessions.officer(self.cookie(request), address_of(request))
+                officer = await self.sessions.officer(self.cookie(request), self.door.address(request))
                 look = Look(request, officer, language)
                 return await handler(look)
             except NotSignedIn:
@@ -143,11 +156,6 @@ def language_asked(request: Request) -> str:
     """The language of the page that is asked for."""
     chosen = request.query_params.get("lang", "")
     return language_of(request.headers.get("accept-language", ""), chosen)
-
-
-def address_of(request: Request) -> str:
-    """The address of the peer."""
-    return request.client.host if request.client else ""
 
 
 def to(url: str) -> Response:

@@ -40,12 +40,11 @@ async def _hold(leases: Leases, name: str, work: Callable[[], Awaitable[None]], 
                 break
     finally:
         task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError:
-            pass
-        except Exception:  # noqa: BLE001 a worker loop: the work is begun again with the next lease
-            _log.exception("leased work failed", extra={"job": name})
+        await asyncio.wait([task])  # not `await task`: its cancellation and our own could not be told apart
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error(
+                "leased work failed", extra={"job": name}, exc_info=error
+            )  # begun again with the next lease
         with suppress(OutcomeError):
             await leases.release(name)
 

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fhirserver.settings import Settings
-from fhirserver.store.client import check, connect, translated
+from fhirserver.store.client import CannotStart, check, connect, translated
 from fhirserver.store.indexes import Collections
+from fhirserver.store.keys import KEYS
 from fhirserver.store.migrate import stale_index
+from fhirserver.store.oauth_sealing import check_proof, proof_id
+from fhirserver.store.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """The state of a database.
 
-    `missing`: indexes of the plan. `stale`: a reindex is due. `clock_seconds`: its clock less ours.
+    `missing`: indexes of the plan. `stale`: a reindex is due. `clock_seconds`: its clock less ours. `secrets`: what is
+    wrong with the secrets key, empty where it is the database's own.
     """
 
     version: str
@@ -23,6 +27,7 @@ class Inspection:
     missing: tuple[str, ...]
     stale: bool
     clock_seconds: float
+    secrets: str = ""
 
 
 async def inspect(settings: Settings) -> Inspection:
@@ -43,7 +48,14 @@ async def inspect(settings: Settings) -> Inspection:
         missing = () if new else tuple(await Collections(database).missing())
         with translated():
             stale = await stale_index(database, settings.tenant)
+            proof = await database[KEYS].find_one({"_id": proof_id(settings.tenant)})
+        try:
+            check_proof(Vault.of(settings), settings.tenant, proof)
+        except CannotStart as problem:
+            secrets = str(problem)
+        else:
+            secrets = ""
         seconds = (there - here).total_seconds()
-        return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds)
+        return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds, secrets)
     finally:
         await client.close()

@@ -9,6 +9,7 @@ import pytest
 
 from fhirserver.access.compartments import Compartments
 from fhirserver.access.consent import Policy, Provision
+from fhirserver.access.masks import MaskBook
 from fhirserver.access.plan import Planner
 from fhirserver.access.roles import Roles
 from fhirserver.access.scopes import parse
@@ -19,6 +20,7 @@ from fhirserver.context import Agent, Interaction, Kind, Permission
 from fhirserver.operations.auditreports import require_auditor
 from fhirserver.outcome import Forbidden
 from fhirserver.r4.definitions import Definitions
+from fhirserver.r4.elements import Elements
 from fhirserver.search.expression import Equals
 from fhirserver.search.types.reference import Site
 from fhirserver.settings import Limits, RoleSettings
@@ -34,7 +36,8 @@ def planner() -> Planner:
     roles = Roles(
         DefinedVocabulary(definitions), {"watcher": RoleSettings(all="AuditEvent.rs Observation.rs")}
     )
-    return Planner(definitions, roles, Compartments(definitions, site.key), site, Limits())
+    masks = MaskBook(definitions, Elements.load())
+    return Planner(definitions, roles, Compartments(definitions, site.key), site, Limits(), masks)
 
 
 def planned(role: str, scope: str, interaction: Interaction = LOOK, **more: Any) -> Permission:
@@ -59,7 +62,7 @@ def test_the_exception_is_for_the_log_alone() -> None:
 
 
 def test_a_backend_with_the_scope_sees_the_whole_log_too() -> None:
-    permission = planned("", "system/AuditEvent.rs", user=None, fhir_user=None)
+    permission = planned("", "system/AuditEvent.rs", user=None, fhir_user=None, roles=frozenset())
     assert permission.restriction("AuditEvent") is None
     require_auditor(permission)
 

@@ -91,7 +91,7 @@ class Clinic:
         self.alarms: list[Alarm] = []
         self.kit, self.receiver = kit, receiver
         self.log = AuditLog(kit.database, "default", 2000)
-        self.recorder = Recorder(Chain(self.log, KEY, {"at": NOW}), Bounds())
+        self.recorder = Recorder([Chain(self.log, KEY, {"at": NOW})], Bounds())
         self.book = AlertBook(a_builder(), self.recorder, self.log, lambda: self.now)
 
     def webhook(self, **more: Any) -> Webhook:
