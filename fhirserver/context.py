@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fhirserver.access.scopes import Scopes
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Opened(NamedTuple):
+    """An emergency access to one patient: the id of its grant, and the reason given."""
+
+    grant: str
+    reason: str
+
+
+NOBODY_OPENED: Mapping[str, Opened] = MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -122,7 +132,8 @@ class AuthEvent:
 
     `kind`: login, login-failed, logout, consent, consent-denied, code-issued, token-issued, token-refreshed,
     token-refused, reuse-detected, revoked, introspected, launch-created, client-changed, user-changed. `client`, `user`
-    (id), `grant`, `patient` (id in the launch context), `scope`, `address` (of the peer): as far as known. `error`: OAuth
+    (id), `fhir_user` (reference of the user's own resource), `grant`, `patient` (id in the launch context), `scope`,
+    `address` (of the peer): as far as known. `error`: OAuth
     error code or our word for why it was refused, None where it went well. `name`: user name of the account; of one that
     does not exist nothing is kept, since people type passwords there. `query`: the form of a token request, as sent.
     `detail`: further (name, value) pairs, such as the reason and the end of a break-glass grant.
@@ -139,6 +150,7 @@ class AuthEvent:
     error: str | None = None
     query: str | None = None
     detail: tuple[tuple[str, str], ...] = ()
+    fhir_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +158,11 @@ class Trace:
     """The audit context without which the store gives and takes nothing.
 
     `record`: who does what in which request, as plain JSON; it is stored with each version that is written, so that the
-    AuditEvent of the write can be made again. `new_id`: a fresh id for an AuditEvent. `seen`: filled by the store with
-    what it gave out or wrote, in order.
+    AuditEvent of the write can be made again; what opens to the agent in an emergency is noted in it with the permission.
+    `new_id`: a fresh id for an AuditEvent. `seen`: filled by the store with what it gave out or wrote, in order.
     """
 
-    record: Mapping[str, Any]
+    record: JsonObject
     new_id: Callable[[], str]
     seen: list[Version] = field(default_factory=list)
 
@@ -165,7 +177,7 @@ class Permission:
     this one. `behind`: types whose resources are reached only through their `securityContext`. `keeps`: elements that a
     write must leave as they are; `keeps_labels`: so must it leave security labels and the server's own tags. `shows`:
     whether the agent may see what a write of it made of the resource. `opened`: ids of patients whose record an
-    emergency has opened to the agent -> the reason given. `masks`: what of single resources is hidden, None: nothing.
+    emergency has opened to the agent. `masks`: what of single resources is hidden, None: nothing.
     `trace`: the audit context; the store refuses to work without one.
     """
 
@@ -178,7 +190,7 @@ class Permission:
     keeps: frozenset[str] = frozenset()
     keeps_labels: bool = False
     shows: bool = True
-    opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    opened: Mapping[str, Opened] = field(default_factory=lambda: NOBODY_OPENED)
     masks: Masks | None = None
     trace: Trace | None = None
 

@@ -120,17 +120,45 @@ class Atna(BaseModel, extra="forbid"):
         raise ValueError("audit events leave this machine over https only")
 
 
-class Alerts(BaseModel, extra="forbid"):
+class AlertThresholds(BaseModel, extra="forbid"):
     """From when on an access pattern is an alert."""
 
     patients_per_hour: int = Field(
-        50, ge=1, description="Distinct patients that one user reads within an hour."
+        50, ge=1, description="Distinct patients that one user, or app without a user, reads within an hour."
+    )
+    times_usual: float = Field(
+        5.0, ge=1, description="So many times what 95 % of one's hours of the last 30 days stay below."
+    )
+    patients_unusual: int = Field(
+        10, ge=1, description="Fewest patients within an hour at which times_usual counts."
     )
     denials: int = Field(
         10, ge=1, description="Refused requests of one user, client or address in 5 minutes."
     )
-    export_patients: int = Field(1000, ge=1, description="Patients in the exports of one day.")
-    service_clients: list[str] = Field([], description="Clients that read many patients by design.")
+    export_patients: int = Field(
+        1000, ge=1, description="Patients exported to one recipient within 24 hours."
+    )
+    identifiers: int = Field(
+        100,
+        ge=1,
+        description="Identifiers searched for in vain within 5 minutes; further searches are refused.",
+    )
+
+
+class Alerts(AlertThresholds):
+    """The alerts on the audit log: thresholds, and where they are sent."""
+
+    services: dict[str, AlertThresholds] = Field(
+        {}, description="Client id -> thresholds of its own for an app that works without a user."
+    )
+    clock_offset: float = Field(1.0, gt=0, description="Seconds that the clock may be off.")
+    clock_host: str = Field(
+        "", description="NTP server to compare the clock with, besides MongoDB's; host or host:port."
+    )
+    webhook_url: str = Field("", description="Address that each alert is posted to; empty: none.")
+    webhook_secrets: list[SecretStr] = Field(
+        [], description="Keys that the posts are signed with, each whsec_ and base64 of 24 to 64 bytes."
+    )
 
 
 class Audit(BaseModel, extra="forbid"):
@@ -187,6 +215,18 @@ class Audit(BaseModel, extra="forbid"):
     syslog: Syslog = Syslog()
     atna: Atna = Atna()
     alerts: Alerts = Alerts()
+
+
+class Outgoing(BaseModel, extra="forbid"):
+    """Calls to addresses in the settings (key sets of issuers, webhook of alerts): https to public hosts, and to these."""
+
+    hosts: list[str] = Field(
+        [],
+        description="Hosts of the own network that may be called, as host or host:port (443 where it is absent).",
+    )
+    ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that are trusted for these calls besides the system's."
+    )
 
 
 class OAuth(BaseModel, extra="forbid"):
@@ -345,7 +385,7 @@ class Settings(BaseSettings):
     )
     link_future_months: int = Field(3, ge=0, description="How far ahead an Appointment links already.")
     issuers: list[Issuer] = Field([], description="Foreign authorization servers whose tokens are accepted.")
-    insecure_jwks: bool = Field(False, description="Allow http for key sets on loopback; for tests.")
+    outgoing: Outgoing = Outgoing()
     limits: Limits = Limits()
     audit: Audit = Field(Audit(), description="The audit log; it cannot be turned off.")
     validation: Validation = Validation()

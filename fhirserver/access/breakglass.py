@@ -49,7 +49,9 @@ class BreakGlass:
                 code="break-glass-reason",
             )
         now = self.clock()
-        return Emergency(agent.user, patient, reason.strip(), now, now + SECONDS, agent.client)
+        return Emergency(
+            agent.user, patient, reason.strip(), now, now + SECONDS, agent.client, agent.fhir_user
+        )
 
     def _may(self, agent: Agent) -> bool:
         roles = self.situations.roles.known(agent.roles)
@@ -57,7 +59,7 @@ class BreakGlass:
 
     async def open(self, grant: Emergency) -> None:
         """Let a grant take effect, once its AuditEvent is durable. Raises Unavailable."""
-        id = str(uuid.uuid4())
+        id = f"btg-{uuid.uuid4()}"
         ends = datetime.fromtimestamp(grant.until, UTC).isoformat(timespec="seconds")
         await self.tell(
             AuthEvent(
@@ -67,10 +69,28 @@ class BreakGlass:
                 grant=id,
                 patient=grant.patient,
                 detail=(("reason", grant.reason), ("expires", ends)),
+                fhir_user=grant.fhir_user,
             )
         )
         await self.emergencies.put(id, grant)
         self.situations.forget(grant.user)
+
+    async def tell_ended(self) -> int:
+        """Record the end of the grants whose time is over; how many. Raises Unavailable."""
+        ended = await self.emergencies.over(self.clock())
+        for id, grant in ended.items():
+            await self.tell(
+                AuthEvent(
+                    "break-glass-ended",
+                    grant.client,
+                    grant.user,
+                    grant=id,
+                    patient=grant.patient,
+                    fhir_user=grant.fhir_user,
+                )
+            )
+            await self.emergencies.told(id)
+        return len(ended)
 
     async def open_for(self, agent: Agent, interaction: Interaction) -> None:
         """Open the record that a request with the purpose BTG names, unless it is open. Raises as `prepared` does."""

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fhirserver.access.breakglass import PURPOSE, BreakGlass
+from fhirserver.access.enumeration import Guesses
 from fhirserver.access.issuers import Issuers
 from fhirserver.access.plan import Planner
 from fhirserver.access.scopes import Scopes
 from fhirserver.access.situation import Situation, Situations
 from fhirserver.access.tokens import TokenCheck
-from fhirserver.context import Agent, Interaction, Kind, Permission
+from fhirserver.context import Agent, Interaction, Kind, Permission, Result
 from fhirserver.outcome import BadRequest, NotAuthenticated
 
 OPEN_AGENT = Agent("open-mode")
@@ -38,6 +39,7 @@ class Gate:
     situations: Situations
     planner: Planner
     break_glass: BreakGlass
+    guesses: Guesses
     open_mode: bool = False
 
     async def agent(self, headers: Mapping[str, str]) -> Agent:
@@ -68,12 +70,20 @@ class Gate:
         return agent if purpose is None else _with_purpose(agent, purpose, headers.get(REASON_HEADER))
 
     async def authorize(self, agent: Agent, interaction: Interaction) -> Permission:
-        """What the agent may do with `interaction`. Raises Forbidden; BadRequest for an emergency without a patient."""
+        """What the agent may do with `interaction`.
+
+        Raises Forbidden; BadRequest for an emergency without a patient; Throttled.
+        """
         if agent.scopes is None:
             return self.planner.permission(agent, _NOWHERE, interaction)
+        self.guesses.admit(agent, interaction)
         if agent.purpose == PURPOSE and interaction.operation != "break-glass":
             await self.break_glass.open_for(agent, interaction)
         return self.planner.permission(agent, await self.situations.of(agent), interaction)
+
+    async def answered(self, agent: Agent, interaction: Interaction, result: Result) -> None:
+        """Take note of an answer before it is given. Raises Throttled: it is not to be given; Unavailable."""
+        await self.guesses.answered(agent, interaction, result)
 
     def written(self, interaction: Interaction) -> None:
         """An interaction has changed the database: what depends on it is looked up anew."""

@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import ipaddress
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
-from urllib.parse import urlsplit
 
-import httpx
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
@@ -27,6 +24,7 @@ from fhirserver.access.situation import FRESH
 from fhirserver.access.tokens import check_context, digest, invalid_token
 from fhirserver.context import Agent
 from fhirserver.outcome import Unavailable
+from fhirserver.outgoing import AddressRefused, FetchFailed, Outgoing, check_url
 from fhirserver.r4.references import ID
 from fhirserver.settings import Issuer
 
@@ -46,6 +44,7 @@ class KeySource:
 
     url: str
     clock: Callable[[], float]
+    outgoing: Outgoing
     _keys: Mapping[str, list[RSAKey | ECKey | OKPKey]] = field(default_factory=dict)
     _fetched: float = float("-inf")
     _next: float = float("-inf")
@@ -68,24 +67,11 @@ class KeySource:
     async def _fetch(self, now: float) -> None:
         self._next = now + _RETRY
         try:
-            keys = _public(await _download(self.url))
-        except (httpx.HTTPError, ValueError, JoseError):
+            answer = await asyncio.to_thread(self.outgoing.get, self.url, accept="application/json")
+            keys = _public(json.loads(answer.body))
+        except (AddressRefused, FetchFailed, ValueError, RecursionError, JoseError):
             return
         self._keys, self._fetched, self._next = keys, now, now + _AGAIN
-
-
-async def _download(url: str) -> Any:
-    async with (
-        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=_SECONDS) as client,
-        client.stream("GET", url, headers={"accept": "application/json"}) as response,
-    ):
-        response.raise_for_status()
-        data = b""
-        async for part in response.aiter_bytes():
-            data += part
-            if len(data) > _BYTES:
-                raise ValueError(url)
-        return json.loads(data)
 
 
 def _public(document: Any) -> dict[str, list[RSAKey | ECKey | OKPKey]]:
@@ -114,15 +100,19 @@ class Issuers:
         issuers: Sequence[Issuer],
         vocabulary: Vocabulary,
         audience: str,
+        outgoing: Outgoing,
         *,
-        insecure: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Raises ValueError for a key set that is not https. `insecure`: http on loopback may be used."""
+        """Raises ValueError for a key set at an address that is not called."""
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         for issuer in issuers:
-            _check_url(issuer.jwks_url, insecure=insecure)
-        self._sources = {issuer.issuer: KeySource(issuer.jwks_url, clock) for issuer in issuers}
+            try:
+                check_url(issuer.jwks_url, outgoing.hosts)
+            except AddressRefused as refused:
+                raise ValueError(f"issuers: the jwks_url of {issuer.issuer} must be {refused}") from refused
+        outgoing = replace(outgoing, seconds=_SECONDS, most=_BYTES)
+        self._sources = {i.issuer: KeySource(i.jwks_url, clock, outgoing) for i in issuers}
         self._vocabulary = vocabulary
         self._audience = audience
         self._clock = clock
@@ -224,18 +214,6 @@ class Issuers:
 def _own_patient(fhir_user: str | None) -> list[str]:
     type, _, id = (fhir_user or "").partition("/")
     return [id] if type == "Patient" else []
-
-
-def _check_url(url: str, *, insecure: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    try:
-        loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        loopback = parts.hostname == "localhost"
-    if not (insecure and loopback and parts.scheme == "http"):
-        raise ValueError(f"issuers: {url} is not https")
 
 
 def _object(part: str) -> dict[str, Any]:

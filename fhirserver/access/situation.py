@@ -13,7 +13,7 @@ from typing import Any
 
 from fhirserver.access.consent import ConsentBook, Policy
 from fhirserver.access.roles import Roles
-from fhirserver.context import NOTHING, Agent
+from fhirserver.context import NOBODY_OPENED, Agent, Opened
 from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.relations import Relations
 
@@ -27,14 +27,14 @@ class Situation:
     """What holds for one agent now.
 
     `names`: `Type/id` by which consents may name the user. `linked`: ids of the patients that a practitioner has to do
-    with. `opened`: ids of those opened by break-glass -> the reason. `own`: `Type/id` of the practitioner and their roles. `now`:
+    with. `opened`: ids of those opened by break-glass. `own`: `Type/id` of the practitioner and their roles. `now`:
     microseconds. `made`: what the planner has worked out for it. `organizations`: `Type/id` of those that the user works for.
     """
 
     names: frozenset[str] = frozenset()
     own: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
-    opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    opened: Mapping[str, Opened] = field(default_factory=lambda: NOBODY_OPENED)
     policies: tuple[Policy, ...] = ()
     now: int = 0
     until: float = 0.0
@@ -110,12 +110,12 @@ class Situations:
                 past, future = int((now - self.past) * 1e6), int((now + self.future) * 1e6)
                 linked = await self.relations.linked(own, past, future)
         policies = await self.consents.policies()
-        until = min([now + FRESH, *(end for end, _ in opened.values())])
+        until = min([now + FRESH, *(end for end, *_ in opened.values())])
         return Situation(
             names,
             own,
             linked,
-            {patient: reason for patient, (_, reason) in opened.items()},
+            {patient: Opened(grant, reason) for patient, (_, grant, reason) in opened.items()},
             policies,
             int(now * 1e6),
             until,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from fhirserver.access.breakglass import BreakGlass
 from fhirserver.access.compartments import Compartments
+from fhirserver.access.enumeration import Guesses
 from fhirserver.access.gate import Gate
 from fhirserver.access.issuers import Issuers
 from fhirserver.access.masks import MaskBook
@@ -15,7 +17,10 @@ from fhirserver.access.roles import Roles
 from fhirserver.access.situation import Situations
 from fhirserver.access.tokens import TokenCheck
 from fhirserver.access.vocabulary import DefinedVocabulary
+from fhirserver.audit.webhook import Endpoint
 from fhirserver.audit.worker import AuditWorker
+from fhirserver.context import Agent
+from fhirserver.outgoing import Outgoing
 from fhirserver.r4.definitions import Definitions
 from fhirserver.r4.elements import Elements
 from fhirserver.search.types.reference import Site
@@ -23,6 +28,7 @@ from fhirserver.settings import Settings
 from fhirserver.store import CannotStart
 from fhirserver.store.emergencies import Emergencies
 from fhirserver.store.home import Database
+from fhirserver.store.misses import Misses
 from fhirserver.store.relations import Relations
 from fhirserver.store.tokens import Tokens
 
@@ -36,16 +42,18 @@ class Access:
     issuers: Issuers
     roles: Roles
     break_glass: BreakGlass
+    guesses: Guesses
+    outgoing: Outgoing
 
     @classmethod
     def over(cls, settings: Settings, core: Definitions, database: Database, audit: AuditWorker) -> Self:
-        """The parts by the settings. Raises CannotStart where a role or an issuer is written wrong."""
+        """The parts by the settings. Raises CannotStart where a role, an issuer or the webhook is written wrong."""
         vocabulary = DefinedVocabulary(core)
         try:
             roles = Roles(vocabulary, settings.roles)
-            issuers = Issuers(
-                settings.issuers, vocabulary, settings.fhir_base, insecure=settings.insecure_jwks
-            )
+            outgoing = Outgoing.of(settings)
+            issuers = Issuers(settings.issuers, vocabulary, settings.fhir_base, outgoing)
+            Endpoint.of(settings.audit.alerts, outgoing)
         except ValueError as problem:
             raise CannotStart(f"A setting is wrong: {problem}") from problem
         emergencies = Emergencies(database, settings.tenant)
@@ -57,7 +65,8 @@ class Access:
         )
         break_glass = BreakGlass(emergencies, situations, audit.security.record)
         tokens = TokenCheck(Tokens(database, settings.tenant), vocabulary, settings.fhir_base)
-        return cls(settings, tokens, issuers, roles, break_glass)
+        guesses = Guesses(Misses(database, settings.tenant), partial(most_identifiers, settings))
+        return cls(settings, tokens, issuers, roles, break_glass, guesses, outgoing)
 
     def gate(self, definitions: Definitions, elements: Elements) -> Gate:
         """What lets requests in, over `definitions`. `elements`: of which masks are made."""
@@ -78,5 +87,13 @@ class Access:
             self.break_glass.situations,
             planner,
             self.break_glass,
+            self.guesses,
             settings.open_mode,
         )
+
+
+def most_identifiers(settings: Settings, agent: Agent) -> int:
+    """How many identifiers an agent may search for in vain."""
+    chosen = settings.audit.alerts
+    own = chosen.services.get(agent.client or "") if agent.user is None else None
+    return (own or chosen).identifiers

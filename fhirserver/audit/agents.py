@@ -2,7 +2,8 @@
 
 The record is plain JSON with short names, so that it can stand in every stored version: `k` interaction code, `o`
 operation, `n` name, `c` client id, `u` user, `f` the user's own resource, `l` roles, `p` policy, `a` address, `g`
-purpose of use, `w` the words given for it, `b` grant, `i` issuer of a foreign token, `q` request id, `x` trace id.
+purpose of use, `e` emergency accesses that stand (patient, grant, reason), `i` issuer of a foreign token, `q` request id,
+`x` trace id.
 """
 
 from __future__ import annotations
@@ -37,8 +38,6 @@ def record_of(agent: Agent, request: Request | None, kind: str, operation: str |
         ("p", agent.policy),
         ("a", address),
         ("g", agent.purpose),
-        ("w", agent.reason),
-        ("b", agent.grant),
         ("i", agent.issuer),
     ):
         if value is not None:

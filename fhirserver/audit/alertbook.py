@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fhirserver.audit import vocabulary as v
 from fhirserver.audit.agents import coded, record_of
 from fhirserver.audit.disclosure.alerts import Alert
+from fhirserver.audit.disclosure.alertwords import PREFIX, told
+from fhirserver.audit.disclosure.reports import ACKNOWLEDGED, REVIEWED
 from fhirserver.audit.event import SUCCESS, Entity, Event, EventBuilder, Head, Outcome
 from fhirserver.audit.purge import Purge
 from fhirserver.audit.purges import DETAIL, PURGE
@@ -15,12 +17,6 @@ from fhirserver.audit.record import Recorder
 from fhirserver.context import Agent, JsonObject, Request
 from fhirserver.store.audit import AuditLog
 
-ACKNOWLEDGED = "acknowledged-alert"
-REVIEWED = "reviewed-emergency"
-_RULE: v.Code = (v.OWN_ENTITY, "alert-rule")
-_SUBJECT: v.Code = (v.OWN_ENTITY, "alert-subject")
-_PATIENT: v.Code = (v.ENTITY_TYPE, "1")
-_GRANT: v.Code = (v.OWN_ENTITY, "break-glass-grant")
 _ALERT: v.Code = (v.RESOURCE_TYPES, "AuditEvent")
 
 
@@ -56,7 +52,7 @@ class AlertBook:
         Raises Unavailable.
         """
         began = Entity(_ALERT, "4", reference=f"AuditEvent/{start}", description=words)
-        return await self._note(REVIEWED, agent, request, [began, Entity(_GRANT, identifier=grant)])
+        return await self._note(REVIEWED, agent, request, [began, Entity(v.GRANT, identifier=grant)])
 
     async def _note(
         self, what: str, agent: Agent, request: Request | None, entities: Sequence[Entity]
@@ -89,18 +85,21 @@ class AlertBook:
         await self.recorder.record([self.builder.build(head, self._server, (PURGE,), [entity], self.clock())])
 
     def _event(self, alert: Alert) -> Event:
-        head = Head(v.SECURITY_ALERT, ((v.SUBTYPE, f"alert-{alert.rule}"),), "E", Outcome("4", alert.text))
+        text = told(alert.rule, dict(alert.figures), "en")
+        head = Head(v.SECURITY_ALERT, ((v.SUBTYPE, f"{PREFIX}{alert.rule}"),), "E", Outcome("4", text))
         is_reference = "/" in alert.subject
         entities = [
-            Entity(_RULE, identifier=alert.rule),
+            Entity(v.ALERT_RULE, identifier=alert.rule, detail=alert.figures),
             Entity(
-                _SUBJECT,
+                v.ALERT_SUBJECT,
                 reference=alert.subject if is_reference else None,
                 identifier=None if is_reference else alert.subject,
             ),
         ]
         if alert.patient:
-            entities.append(Entity(_PATIENT, "1", reference=alert.patient))
+            entities.append(Entity(v.PATIENT, "1", reference=alert.patient))
+        if alert.grant:
+            entities.append(Entity(v.GRANT, identifier=alert.grant))
         return self.builder.build(head, self._server, ("alert",), entities, self.clock(), alert.id())
 
     def _server(self) -> list[JsonObject]:

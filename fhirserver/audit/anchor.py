@@ -57,7 +57,7 @@ async def keep_anchors(
         try:
             await anchor_once(ledger, positions, sinks, clock())
         except (OSError, smtplib.SMTPException, OutcomeError) as error:
-            await alarm(Alarm("anchor", f"a checkpoint could not be kept elsewhere: {type(error).__name__}"))
+            await alarm(Alarm.of("anchor", error=type(error).__name__))
             await asyncio.sleep(_TICK * 60)
         await asyncio.sleep(_TICK)
 

@@ -118,8 +118,7 @@ class Feed:
             return
         self._failing = True
         why = str(error) if isinstance(error, Broken) else type(error).__name__
-        name = self.outlet.name
-        await self.alarm(Alarm(f"{name}-feed", f"the {name} receiver is not served: {why}"))
+        await self.alarm(Alarm.of(f"{self.outlet.name}-feed", error=why))
 
 
 def tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:

@@ -1,9 +1,10 @@
-"""Search parameters that this server adds to R4's for AuditEvent: `purpose` and `denied`."""
+"""Search parameters that this server adds to R4's for AuditEvent: `purpose`, `denied` and `alert`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from fhirserver.audit.disclosure.alertwords import PREFIX, TITLES
 from fhirserver.audit.vocabulary import SUBTYPE
 from fhirserver.outcome import CANONICAL
 
@@ -22,6 +23,7 @@ def _parameter(code: str, description: str, expression: str) -> dict[str, Any]:
     }
 
 
+_ALERT = " or ".join(f"code = '{PREFIX}{rule}'" for rule in TITLES)
 PARAMETERS = (
     _parameter(
         "purpose",
@@ -32,5 +34,10 @@ PARAMETERS = (
         "denied",
         "Whether access was denied",
         f"AuditEvent.subtype.where(system = '{SUBTYPE}' and code = 'denied').exists()",
+    ),
+    _parameter(
+        "alert",
+        "Rule of an alert, such as alert-mass-access",
+        f"AuditEvent.subtype.where(system = '{SUBTYPE}' and ({_ALERT}))",
     ),
 )

@@ -63,6 +63,7 @@ class Recorder:
         self._stop_told = False
         self._later: set[asyncio.Task[None]] = set()
         self.failing_since: float | None = None
+        self.failed_for = 0.0  # seconds of the outages that are over, until somebody tells of them
         self._batcher: Batcher[Sequence[Event], bool] = Batcher(
             "audit", self._flush, most=MOST_REQUESTS, heaviest=HEAVIEST, weigh=_weigh,
             flights=len(self.chains), worth=WORTH_A_FLIGHT, queue=bounds.events, on_batch=on_batch,
@@ -140,6 +141,7 @@ class Recorder:
             self._bytes -= sum(map(_weigh, batch))
         if self.failing_since is not None:
             _LOG.warning("audit events are stored again")
+            self.failed_for += time.monotonic() - self.failing_since
             self.failing_since = None
             self._stop_told = False
         return [True] * len(batch)

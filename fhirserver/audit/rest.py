@@ -5,7 +5,7 @@ Sources: docs/reference/audit-events.md, profiles.ihe.net/ITI/BALP/content.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fhirserver.audit import vocabulary as v
@@ -21,14 +21,13 @@ from fhirserver.audit.event import (
     outcome_of,
 )
 from fhirserver.audit.recorded import QueryRecorder
-from fhirserver.context import Interaction, Kind, Request, Result, Version
+from fhirserver.context import Interaction, JsonObject, Kind, Opened, Request, Result, Version
 from fhirserver.r4.references import ID
 
 _DATA = (v.ENTITY_TYPE, "2")
 _PERSON = (v.ENTITY_TYPE, "1")
 _REQUEST_ID = (v.BALP_ENTITY, "XrequestId")
 _TRACE_ID = (v.OWN_ENTITY, "trace-id")
-_GRANT = (v.OWN_ENTITY, "break-glass-grant")
 _OUTCOME = (v.RESOURCE_TYPES, "OperationOutcome")
 _WRITES = frozenset(("create", "update", "patch", "delete"))
 _PATIENT_PARAMETERS = ("patient", "subject", "beneficiary", "individual")
@@ -104,7 +103,7 @@ class RestEvents:
         for id, patient in version.events:
             entities = self._entities(record, [Entity(_DATA, "4", reference=versioned(version))], patient)
             profiles = _profiles(record, shape, patient) if asked == kind else ()
-            head = Head(v.REST, subtypes, shape.action, profiles=profiles, purpose=record.get("g"))
+            head = Head(v.REST, subtypes, shape.action, profiles=profiles, purpose=_purpose(record, patient))
             events.append(self._build(head, record, shape, entities, version.ts, id))
         return events
 
@@ -141,7 +140,7 @@ class RestEvents:
             shape.action,
             outcome,
             _profiles(record, shape, patient) if claimed else (),
-            record.get("g"),
+            _purpose(record, patient),
         )
         return self._build(head, record, shape, entities, ts)
 
@@ -171,8 +170,8 @@ class RestEvents:
             entities.append(Entity(_REQUEST_ID, identifier=record["q"]))
         if "x" in record:
             entities.append(Entity(_TRACE_ID, identifier=record["x"]))
-        if record.get("g") == v.BREAK_GLASS:
-            entities.append(Entity(_GRANT, identifier=record.get("b", "none"), description=record.get("w")))
+        if (opened := _opened(record, patient)) is not None:
+            entities.append(Entity(v.GRANT, identifier=opened.grant, description=opened.reason))
         return entities
 
     def _audit_use(self, access: Access, ts: int) -> Event:
@@ -246,6 +245,21 @@ def _is_audit_use(access: Access) -> bool:
     if access.outcome.code != "0" or access.record.get("k") in _WRITES:
         return False
     return access.type == AUDIT_TYPE or any(version.type == AUDIT_TYPE for version in access.versions)
+
+
+def note_opened(record: JsonObject, opened: Mapping[str, Opened]) -> None:
+    """Note in the record of an interaction which patients an emergency has opened to its agent."""
+    if opened:
+        record["e"] = [[patient, *one] for patient, one in opened.items()]
+
+
+def _opened(record: Record, patient: str | None) -> Opened | None:
+    """The emergency access under which the data of `patient` were reached."""
+    return next((Opened(grant, reason) for who, grant, reason in record.get("e", ()) if who == patient), None)
+
+
+def _purpose(record: Record, patient: str | None) -> str | None:
+    return v.BREAK_GLASS if _opened(record, patient) is not None else record.get("g")
 
 
 def _resource(version: Version) -> Entity:

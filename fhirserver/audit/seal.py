@@ -42,6 +42,10 @@ async def _ignore(vkey: str, size: int) -> None:
 class SealingStopped(Exception):
     """The database does not continue what was sealed before; nothing may be sealed on top of it. Needs a person."""
 
+    def __init__(self, fault: str, **figures: object) -> None:
+        self.alarm = Alarm.of("sealing-stopped", fault, **figures)
+        super().__init__(self.alarm.text)
+
 
 @dataclass(slots=True)
 class State:
@@ -61,7 +65,7 @@ class State:
             pending = data["pending"] and _seal_from_json(data["pending"])
             return cls(file, data["published"], pending)
         except (ValueError, KeyError, TypeError) as error:
-            raise SealingStopped(f"the state file {file} cannot be read; restore it from a backup") from error
+            raise SealingStopped("state-unreadable", file=file.name) from error
 
     def write(self) -> None:
         """Keep the state, durably."""
@@ -106,12 +110,16 @@ class Sealer:
                 self._tree = None
                 failing += self.interval
                 if failing - self.interval < STALLED_SECONDS <= failing:
-                    await self.alarm(Alarm("sealing-stalled", error.issues[0].text))
+                    detail = error.issues[0].code
+                    await self.alarm(
+                        Alarm.of("sealing-stalled", minutes=STALLED_SECONDS // 60, detail=detail)
+                    )
             except (SealingStopped, DamagedLedger, BadKeyFile) as error:
                 self._tree = None
                 if str(error) != stopped:
                     stopped = str(error)
-                    await self.alarm(Alarm("sealing-stopped", stopped))
+                    unusable = Alarm.of("sealing-stopped", "unusable", detail=stopped)
+                    await self.alarm(error.alarm if isinstance(error, SealingStopped) else unusable)
             await asyncio.sleep(self.interval)
 
     async def seal(self) -> int:
@@ -161,26 +169,22 @@ class Sealer:
             if fault:
                 refused.add(w)
                 await self.ledger.refuse_writer(w, s + len(good), fault, self.clock())
-                await self.alarm(
-                    Alarm(
-                        "integrity", f"writer {w.hex()}: {fault} at sequence {s + len(good)}; left unsealed"
-                    )
-                )
+                await self.alarm(Alarm.of("integrity", fault, writer=w.hex(), sequence=s + len(good)))
         return runs, leaves, after
 
     def _good(self, events: Sequence[Recorded], s: int, p: bytes) -> tuple[list[Recorded], str]:
-        """The events up to the first that is not in order, and what is wrong with that one."""
+        """The events up to the first that is not in order, and the fault of that one (audit/disclosure/alertwords.py)."""
         good: list[Recorded] = []
         key = self.keys.ingest_key()
         for event in events:
             if event.s != s:
-                return good, "an event is missing"
+                return good, "missing"
             if event.p != p:
-                return good, "an event does not follow the one before it"
+                return good, "reordered"
             if leaf(entry(event.w, s, p, event.raw)) != event.h:
-                return good, "an event was modified"
+                return good, "modified"
             if not is_authentic(key, event.h, event.mac):
-                return good, "an event was not recorded by this server"
+                return good, "foreign"
             good.append(event)
             s, p = s + 1, event.h
         return good, ""
@@ -235,7 +239,7 @@ class Sealer:
         size = last.size if last else 0
         tree = await StoredTree(self.ledger, size).peaks()
         if last is not None and _root_of(last.note, size, self.keys) != tree.root():
-            raise SealingStopped("the newest checkpoint is not the root of the stored events")
+            raise SealingStopped("not-root")
         if state.published is not None:
             await self._check_continues(state.published, size)
         self._tree, self._last = tree, last
@@ -246,12 +250,10 @@ class Sealer:
     async def _check_continues(self, published: str, size: int) -> None:
         known = Checkpoint.parse(split_note(published)[0])
         if known.size > size:
-            raise SealingStopped(
-                f"the database was set back: it ends at size {size}, but size {known.size} was sealed here before"
-            )
+            raise SealingStopped("set-back", size=size, sealed=known.size)
         before = await StoredTree(self.ledger, size).peaks(known.size)
         if before.root() != known.root:
-            raise SealingStopped(f"the events up to size {known.size} are not those that were sealed here")
+            raise SealingStopped("replaced", size=known.size)
 
     async def _republish(self, pending: Seal) -> None:
         """Publish what a sealer had written down when it died."""
@@ -260,9 +262,7 @@ class Sealer:
         for run in pending.runs:
             tree.extend(event.h for event in await self.ledger.between(run.w, run.s0, run.s0 + run.n))
         if tree.size != pending.size or tree.root() != _root_of(pending.note, pending.size, self.keys):
-            raise SealingStopped(
-                f"events that were about to be sealed (up to size {pending.size}) have changed"
-            )
+            raise SealingStopped("changed", size=pending.size)
         if await self._publish(pending):
             self._tree, self._last = tree, pending
 
@@ -273,11 +273,9 @@ def _root_of(note: str, size: int, keys: KeyFiles) -> bytes:
         signers = trusted_signers(note, size, keys.known())
         checkpoint = Checkpoint.parse(split_note(note)[0])
     except BadNote as error:
-        raise SealingStopped("the newest checkpoint is damaged") from error
+        raise SealingStopped("note-damaged") from error
     if not signers or checkpoint.origin != keys.origin or checkpoint.size != size:
-        raise SealingStopped(
-            "the newest checkpoint is not signed by a key of this server (keys.txt) for the origin of its settings"
-        )
+        raise SealingStopped("note-unsigned")
     return checkpoint.root
 
 

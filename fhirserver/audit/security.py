@@ -90,7 +90,15 @@ class SecurityEvents:
         asked = line.subtype == _TOKEN and happened.query and happened.client and happened.address
         claims = (v.IUA_71,) if asked and outcome is SUCCESS else ()
         head = Head(line.type, (line.subtype,), "E", outcome, claims, line.purpose)
-        key = ("auth", kind, happened.client, happened.user, happened.name, happened.address)
+        key = (
+            "auth",
+            kind,
+            happened.client,
+            happened.user,
+            happened.name,
+            happened.address,
+            happened.fhir_user,
+        )
         return self.builder.build(head, lambda: self._agents(happened, line), key, entities, self.clock())
 
     def _agents(self, happened: AuthEvent, line: Line) -> list[JsonObject]:
@@ -111,6 +119,8 @@ class SecurityEvents:
             user: JsonObject = {"type": coded(line.user), "requestor": True}
             if happened.user is not None:
                 user["who"] = {"identifier": site.user_identifier(happened.user)}
+                if happened.fhir_user is not None:
+                    user["who"]["reference"] = happened.fhir_user
             if happened.name is not None:
                 user["altId"] = happened.name
             agents.append(user)
@@ -128,7 +138,7 @@ class SecurityEvents:
             entities.append(Entity((v.ENTITY_TYPE, "1"), "1", reference=f"Patient/{happened.patient}"))
         if line.purpose is not None:
             grant = Entity(
-                (v.OWN_ENTITY, "break-glass-grant"),
+                v.GRANT,
                 identifier=happened.grant or "none",
                 detail=happened.detail,
             )

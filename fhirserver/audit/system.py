@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from fhirserver.audit import vocabulary as v
 from fhirserver.audit.agents import coded
+from fhirserver.audit.alarms import Alarm
+from fhirserver.audit.disclosure.alertwords import PREFIX
 from fhirserver.audit.event import SUCCESS, Entity, Event, EventBuilder, Head, Outcome
 from fhirserver.audit.floods import Summary
 from fhirserver.context import JsonObject
@@ -17,7 +19,6 @@ from fhirserver.context import JsonObject
 _WRITER = (v.OWN_ENTITY, "writer")
 _CHECKPOINT = (v.OWN_ENTITY, "checkpoint")
 _WORK = (v.OWN_ENTITY, "system-work")
-MOST_TEXT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,15 @@ class SystemEvents:
         """The log takes events again, those of the spool included."""
         return self._alert((v.RECORDING_STARTED,), SUCCESS, writer.hex(), _WRITER)
 
-    def alarm(self, rule: str, text: str) -> Event:
-        """Something that a person must look at. `text`: without personal values."""
-        outcome = Outcome("8", text[:MOST_TEXT])
-        return self._alert(((v.SUBTYPE, f"alert-{rule}"),), outcome, rule, (v.OWN_ENTITY, "alert-rule"))
+    def alarm(self, alarm: Alarm) -> Event:
+        """Something that a person must look at."""
+        head = Head(
+            v.SECURITY_ALERT,
+            ((v.SUBTYPE, f"{PREFIX}{alarm.rule}"),),
+            "E",
+            Outcome("8", alarm.text or alarm.rule),
+        )
+        return self._build(head, [Entity(v.ALERT_RULE, identifier=alarm.rule, detail=alarm.figures)])
 
     def flood(self, summary: Summary) -> Event:
         """Further refusals of one address within one minute."""

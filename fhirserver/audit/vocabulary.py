@@ -62,6 +62,10 @@ AUTHORIZATION_SERVER: Code = (SECURITY_ROLE, "authserver")
 DENIED: Code = (SUBTYPE, "denied")
 THROTTLED: Code = (SUBTYPE, "throttled")
 RECOVERED: Code = (SUBTYPE, "recovered")
+ALERT_RULE: Code = (OWN_ENTITY, "alert-rule")
+ALERT_SUBJECT: Code = (OWN_ENTITY, "alert-subject")
+GRANT: Code = (OWN_ENTITY, "break-glass-grant")
+PATIENT: Code = (ENTITY_TYPE, "1")
 BREAK_GLASS = "BTG"
 
 

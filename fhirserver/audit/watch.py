@@ -63,11 +63,11 @@ class Watch:
         try:
             await verify_stored(self.ledger, verification)
         except (DamagedLedger, BadExport) as error:
-            await self.alarm(Alarm("integrity", f"the ledger cannot be verified: {error}"))
+            await self.alarm(Alarm.of("integrity", "unverifiable", detail=error))
             return verification
         findings = verification.finish()
         await self.ledger.keep_verification(summary(verification))
         if findings.exit_code == TAMPERED:
             totals = ", ".join(f"{kind} {total}" for kind, total in findings.totals.items())
-            await self.alarm(Alarm("integrity", f"verification of the audit log found: {totals}"))
+            await self.alarm(Alarm.of("integrity", "found", findings=totals))
         return verification

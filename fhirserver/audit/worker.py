@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 CHAINS = 2  # of a worker; more make smaller batches, which cost more than the time they save
 _TICK = 1.0
 _TICKS_OF_LEASE = 15
+_OUTAGES_EVERY = 600_000_000  # microseconds
 _LOG = logging.getLogger("fhirserver.audit")
 
 
@@ -103,6 +104,7 @@ class AuditWorker:
         self.disclosures = Disclosures(builder, self.recorder, on.clock)
         self.feed = Feed(site, self.recorder, self._indexer, on.new_id, on.clock)
         self.floods = Floods()
+        self._outage_told = 0
         self._searchable = frozenset(on.definitions.search_parameters("AuditEvent")) - set(WORDS)
         self.sweeper = Sweeper(
             self.log,
@@ -173,11 +175,12 @@ class AuditWorker:
         """Log an alarm and record it as an event, as far as that is possible now."""
         _LOG.error("audit alarm: %s", alarm.text, extra={"rule": alarm.rule})
         with suppress(OutcomeError):
-            await self.recorder.record([self.system.alarm(alarm.rule, alarm.text)])
+            await self.recorder.record([self.system.alarm(alarm)])
 
     async def _tick(self, ticks: int) -> None:
         if self.spool is not None and not self.spool.is_empty:
             await self._replay(self.spool)
+        await self._tell_outage()
         summaries = [self.system.flood(each) for each in self.floods.due(self._on.clock())]
         await self.recorder.record(summaries)
         if ticks % _TICKS_OF_LEASE == 0:
@@ -192,6 +195,16 @@ class AuditWorker:
         writer = self.recorder.chains[0].writer
         await self.recorder.commit([self.system.recording_started(writer)])
         _LOG.warning("spooled audit events stored", extra={"count": count})
+        self.recorder.failed_for = 0.0
+        if count:
+            await self.alarm(Alarm.of("recording", "spooled", events=count))
+
+    async def _tell_outage(self) -> None:
+        """Raise an alert for the time in which requests were refused; one at most in a while, as a sum."""
+        failed, now = self.recorder.failed_for, self._on.clock()
+        if failed and not self.recorder.is_failing and now - self._outage_told > _OUTAGES_EVERY:
+            self._outage_told, self.recorder.failed_for = now, 0.0
+            await self.alarm(Alarm.of("recording", "refused", seconds=max(1, round(failed))))
 
     def _patients(self, version: Version) -> Sequence[str]:
         """In whose compartments a version is; looked up in it where it was stored before that was kept with it."""
@@ -203,7 +216,7 @@ class AuditWorker:
         return tuple(key.rpartition("/")[2] for key in keys)
 
     def _on_taken_id(self, event: str) -> None:
-        self.recorder.submit([self.system.alarm("integrity", f"the id of event {event} is taken by another")])
+        self.recorder.submit([self.system.alarm(Alarm.of("integrity", "id-taken", event=event))])
 
 
 def pseudonym_key(ingest: bytes) -> bytes:

@@ -53,6 +53,7 @@ _BOTH: dict[str, tuple[str, str]] = {
     "reason": ("Motivo", "Reason"),
     "request": ("Requisição", "Request"),
     "text": ("Detalhe", "Detail"),
+    "about_whom": ("Sobre quem", "About whom"),
     "emergency": ("Acesso de emergência", "Emergency access"),
     "proof": ("Prova", "Proof"),
     "proof_proven": (
@@ -165,17 +166,6 @@ _BOTH: dict[str, tuple[str, str]] = {
     "code_acknowledged-alert": ("Ciência de alerta", "Alert acknowledged"),
     "code_reviewed-emergency": ("Revisão de emergência", "Emergency reviewed"),
     "code_auditor": ("auditor", "auditor"),
-    "code_mass-access": ("Muitos pacientes em uma hora", "Many patients within an hour"),
-    "code_denials": ("Muitas recusas", "Many refusals"),
-    "code_break-glass": ("Acesso de emergência", "Emergency access"),
-    "code_vip": ("Paciente sob sigilo", "Protected patient"),
-    "code_export-volume": ("Exportação grande", "Large export"),
-    "code_integrity": ("Integridade do registro", "Integrity of the log"),
-    "code_sealing-stopped": ("Selagem parada", "Sealing stopped"),
-    "code_sealing-stalled": ("Selagem atrasada", "Sealing stalled"),
-    "code_atna-feed": ("Envio ao repositório ATNA parado", "Feed to the ATNA repository stopped"),
-    "code_syslog-feed": ("Envio por syslog parado", "Syslog feed stopped"),
-    "code_anchor": ("Cópia externa não feita", "Copy elsewhere not made"),
 }  # fmt: skip
 AUDIT_WORDS = {
     language: {key: words[place] for key, words in _BOTH.items()}

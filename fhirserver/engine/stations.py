@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fhirserver.audit.rest import note_opened
 from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission, Request, Result
 from fhirserver.engine import bundle, transaction
 from fhirserver.interactions import auditevents, create, delete, history, patch, read, search, update, vread
@@ -129,6 +130,8 @@ class Engine:
         permission = await self.gate.authorize(agent, interaction)
         auditevents.check(interaction, self.auditor.searchable, self.services)
         apart, trace = auditevents.out_of_reach(interaction), interaction.trace
+        if trace is not None:
+            note_opened(trace.record, permission.opened)
         criteria = permission.criteria
         if criteria is not None:
             criteria = replace(criteria, denied=criteria.denied | apart, trace=trace)
@@ -165,12 +168,12 @@ class Engine:
                 failures.append(None)
         return failures
 
-    @staticmethod
-    async def handle(interaction: Interaction, permission: Permission, services: Services) -> Result:
+    async def handle(self, interaction: Interaction, permission: Permission, services: Services) -> Result:
         """The handler's result. Raises OutcomeError."""
         if interaction.kind is Kind.OPERATION:
             return await OPERATIONS[interaction.operation or ""].handler(interaction, permission, services)
         result = await HANDLERS[interaction.kind](interaction, permission, services)
+        await self.gate.answered(permission.agent, interaction, result)
         if interaction.kind is Kind.PATCH and not permission.shows and result.version is not None:
             return replace(result, resource=operation_outcome((_PATCHED,)))
         return result

@@ -66,6 +66,12 @@ async def facts_between(
         query = replace(query, cursor=page.next)
 
 
+def in_order(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts in order of time, each once."""
+    once = {fact.id: fact for fact in facts}
+    return sorted(once.values(), key=lambda fact: (fact.at, fact.id))
+
+
 async def same_patient(services: Services, id: str, permission: Permission) -> frozenset[str]:
     """The references of a patient, and of those records that were merged with it, either way."""
     found, fresh = {f"Patient/{id}"}, [f"Patient/{id}"]
@@ -73,7 +79,7 @@ async def same_patient(services: Services, id: str, permission: Permission) -> f
         reference = fresh.pop()
         linked = await services.find("Patient", [("link", reference)], permission, limit=_IDS)
         others = [f"Patient/{version.id}" for version in linked]
-        for resource in await _read(services, [reference], permission):
+        for resource in await read_all(services, [reference], permission):
             others += [link.get("other", {}).get("reference", "") for link in resource.get("link", ())]
         for other in others:
             if other.startswith("Patient/") and other not in found:
@@ -94,7 +100,7 @@ async def protected_patients(services: Services, permission: Permission) -> froz
 async def names_of(services: Services, references: Iterable[str], permission: Permission) -> dict[str, str]:
     """The present names of people, organizations, devices; those without one are left out."""
     names = {}
-    for resource in await _read(services, references, permission):
+    for resource in await read_all(services, references, permission):
         if name := display(resource):
             names[f"{resource['resourceType']}/{resource['id']}"] = name
     return names
@@ -123,13 +129,14 @@ async def subjects_of(
     """The contact list of patients. `day`: on which their age counts."""
     return {
         f"Patient/{patient['id']}": Subject(display(patient), _contact(patient), _minor(patient, day))
-        for patient in await _read(services, references, permission)
+        for patient in await read_all(services, references, permission)
     }
 
 
-async def _read(
+async def read_all(
     services: Services, references: Iterable[str], permission: Permission
 ) -> list[dict[str, Any]]:
+    """The present resources behind `references`; those that are not there, or not here, are left out."""
     by_type: dict[str, list[str]] = defaultdict(list)
     for reference in sorted(set(references)):
         type, _, id = reference.partition("/")

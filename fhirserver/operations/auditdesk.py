@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fhirserver.audit.disclosure import alertwords
+from fhirserver.audit.disclosure.alertwords import LANGUAGES
 from fhirserver.audit.disclosure.facts import BREAK_GLASS_START, fact_of
 from fhirserver.audit.verify_report import summary
 from fhirserver.context import Content, Interaction, Permission, Request, Result
@@ -27,10 +29,13 @@ _JSON = "application/json; charset=utf-8"
 
 
 async def handle_alerts(interaction: Interaction, permission: Permission, services: Services) -> Result:
-    """The alerts since `start` (default: of 90 days), newest first, and who has acknowledged each."""
+    """The alerts since `start` (default: of 90 days), newest first, in `language`, and who has acknowledged each."""
     given = dict(interaction.query)
-    if given.keys() - {"start", "_format"}:
-        raise BadRequest("$alerts takes start.", code="parameter-unknown")
+    if given.keys() - {"start", "language", "_format"}:
+        raise BadRequest("$alerts takes start and language.", code="parameter-unknown")
+    language = given.get("language", LANGUAGES[0])
+    if language not in LANGUAGES:
+        raise BadRequest(f"language is one of {', '.join(LANGUAGES)}.", code="parameter-value")
     end = services.clock() + 1000
     start = parse_moment("start", given["start"])[0] if "start" in given else end - _DAYS_90
     raised = await auditalerts.alerts_between(services, start, end, permission)
@@ -39,9 +44,13 @@ async def handle_alerts(interaction: Interaction, permission: Permission, servic
             "event": alert.fact.id,
             "when": alert.fact.at.astimezone(UTC).isoformat(timespec="milliseconds"),
             "rule": alert.fact.alert,
-            "text": alert.fact.text,
+            "title": alertwords.title(alert.fact.alert, language),
+            "text": alertwords.told(
+                alert.fact.alert, dict(alert.fact.figures), language, otherwise=alert.fact.text
+            ),
+            "figures": dict(alert.fact.figures),
+            "subject": alert.fact.subject,
             "patient": alert.fact.patient,
-            "about": list(alert.fact.resources),
             "acknowledged": alert.acknowledged_by,
         }
         for alert in reversed(raised)
@@ -63,7 +72,7 @@ async def handle_review(interaction: Interaction, permission: Permission, servic
     if fact.alert:
         made = await auditalerts.acknowledge(services, id, permission, request, note)
     elif fact.action == BREAK_GLASS_START and fact.grant:
-        if fact.user in (agent.fhir_user, agent.user):
+        if {fact.user, fact.account} & {agent.fhir_user, agent.user}:
             raise Forbidden("An emergency access is reviewed by somebody else.", code="review-own")
         if not note:
             raise BadRequest("Say in note what was found.", code="parameters-invalid")

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from fhirserver.audit.disclosure import reports, words
+from fhirserver.audit.disclosure.alertwords import LANGUAGES
 from fhirserver.audit.disclosure.calendar import OpeningHours
-from fhirserver.audit.disclosure.facts import Fact, joined, logins
+from fhirserver.audit.disclosure.facts import BREAK_GLASS_START, DCM, Fact, joined, logins
 from fhirserver.audit.disclosure.incidents import Incident, incident_report
-from fhirserver.audit.disclosure.reports import COUNTS, KINDS, REPORTS, Known, without_people
+from fhirserver.audit.disclosure.reports import COUNTS, KINDS, REPORTS, USED_LOG, Known, without_people
 from fhirserver.audit.disclosure.tables import FORMATS, Frame, Table, policy, write
-from fhirserver.audit.disclosure.words import LANGUAGES
 from fhirserver.context import Content, Interaction, Permission, Result
 from fhirserver.operations.auditdata import (
     facts_between,
+    in_order,
     moment,
     names_of,
     on_behalf,
@@ -46,9 +47,14 @@ _INCIDENT = (
     "_format", "language",
 )  # fmt: skip
 _DAY = 86_400_000_000
-_EXPORTS = ("type", "http://dicom.nema.org/resources/ontology/DCM|110106")
+_EXPORTS = ("type", f"{DCM}|110106")
 _NARROW = {"denied": ("denied", "true"), "disclosures": _EXPORTS, "export-volume": _EXPORTS}
 """What a report is about, where the log finds that by itself."""
+# what these reports are made of is rare, so that they can cover long periods
+_CHOSEN: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "break-glass": (("subtype", f"{DCM}|{BREAK_GLASS_START}"), ("purpose", "BTG")),
+    "alerts": (("type", f"{DCM}|110113"),),
+}
 _NAMES = {
     "application/json": "json",
     "text/csv": "csv",
@@ -161,12 +167,14 @@ async def report(kind: str, question: Question, permission: Permission, services
         more.append(("agent", given["agent"]))
     if kind in _NARROW:
         more.append(_NARROW[kind])
-    if "patient" in given:
+    if kind in _CHOSEN:
+        facts = await _chosen_facts(kind, question, view, services)
+    elif "patient" in given:
         patients = await same_patient(services, given["patient"].removeprefix("Patient/"), reading)
         facts = await _of_patients(services, patients, question, view, more)
     else:
         facts = joined(await facts_between(services, question.start, question.end, view, more))
-    if "agent" in given:
+    if "agent" in given and kind not in _CHOSEN:
         facts = [fact for fact in facts if given["agent"] in (fact.user, fact.client)]
     known = _known(services, await _names(facts, services, reading))
     if kind == "dormant":
@@ -184,6 +192,25 @@ async def report(kind: str, question: Question, permission: Permission, services
 async def _names(facts: Sequence[Fact], services: Services, permission: Permission) -> dict[str, str]:
     """What people are called: the names of their accounts, and above those the names in the records."""
     return logins(facts) | await names_of(services, reports.references(facts), permission)
+
+
+async def _chosen_facts(
+    kind: str, question: Question, permission: Permission, services: Services
+) -> list[Fact]:
+    """Those of the period that a report is made of, by what they are; notes of auditors also from after it."""
+    found = []
+    for pair in _CHOSEN[kind]:
+        found += await facts_between(services, question.start, question.end, permission, [pair])
+    noted = [("type", f"{DCM}|{USED_LOG}")]
+    found += await facts_between(services, question.start, services.clock() + 1000, permission, noted)
+    given, facts = question.given, joined(in_order(found))
+    if "agent" in given:
+        facts = [f for f in facts if f.type == USED_LOG or given["agent"] in (f.user, f.client, f.subject)]
+    if "patient" in given:
+        reading = on_behalf(permission, f"audit report {kind}")
+        patients = await same_patient(services, given["patient"].removeprefix("Patient/"), reading)
+        facts = [fact for fact in facts if fact.type == USED_LOG or fact.patient in patients]
+    return facts
 
 
 def require_auditor(permission: Permission) -> None:

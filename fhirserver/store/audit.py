@@ -12,6 +12,7 @@ from typing import Any
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
+from fhirserver.search.types import date
 from fhirserver.store.client import CannotStart, Document, translate, translated
 from fhirserver.store.home import AUDIT_EVENTS, Database
 
@@ -82,6 +83,18 @@ class AuditLog:
         with translated():
             found = {"t": self.tenant, "_id": {"$type": "binData"}}
             return await self._writers.find(found).sort("at", 1).to_list()
+
+    async def alerts(self, since: int) -> list[str]:
+        """The ids of the alerts from `since` (microseconds) on, oldest first. Raises Unavailable."""
+        query = {"t": self.tenant, "ix.alert": {"$exists": True}, "ix.date~s": {"$gte": date.sort_key(since)}}
+        with translated():
+            rows = await self._events.find(query, {"_id": 1}).sort("ix.date~s", 1).to_list()
+        return [row["_id"].rpartition("/")[2] for row in rows]
+
+    async def bodies(self, ids: Sequence[str]) -> list[bytes]:
+        """The bytes of the events of these ids, in that order; of those that are stored. Raises Unavailable."""
+        found = await self.stored([f"{self.tenant}/AuditEvent/{id}" for id in ids])
+        return [document["raw"] for document in found if document is not None]
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         """Which of these event ids are stored."""

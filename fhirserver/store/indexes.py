@@ -18,8 +18,10 @@ from pymongo import IndexModel
 from pymongo.errors import CollectionInvalid, NetworkTimeout, OperationFailure
 
 from fhirserver.store.client import translated
+from fhirserver.store.deliveries import DELIVERIES, KEPT_SECONDS
 from fhirserver.store.documents import HISTORY
 from fhirserver.store.home import AUDIT_EVENTS, AUDIT_TYPE, Database, Home, home_of
+from fhirserver.store.misses import MISSES
 
 LOCKS = "locks"
 PACKAGES = "packages"
@@ -63,6 +65,10 @@ _CONCEPT_PLAN = (
     Index("properties", (("s", 1), ("f", 1))),
 )
 _SYSTEM_PLAN = (Index("url", (("t", 1), ("url", 1))),)
+_DELIVERY_PLAN = (
+    Index("due", (("t", 1), ("next", 1)), {"partialFilterExpression": {"next": {"$exists": True}}}),
+    Index("sent", (("sent", 1),), {"expireAfterSeconds": KEPT_SECONDS}),
+)
 _LOCK_PLAN = (Index("expiry", (("at", 1),), {"expireAfterSeconds": LOCK_SECONDS}),)
 _END = Index(
     "end", (("end", 1),), {"expireAfterSeconds": 0}
@@ -146,6 +152,7 @@ _AUDIT_PLAN = (
     _with_time("policy", **_present("policy")),
     _with_time("purpose", partialFilterExpression={"ix.purpose": "BTG"}),
     _with_time("denied", partialFilterExpression={"ix.denied": "true"}),
+    Index("alert", (_WHEN,), _present("alert")),
 )
 
 HOT: Mapping[str, tuple[Index, ...]] = {
@@ -164,6 +171,8 @@ FIXED: Mapping[str, tuple[Index, ...]] = {
     AUDIT_TYPE: _AUDIT_PLAN,
     CONCEPTS: _CONCEPT_PLAN,
     SYSTEMS: _SYSTEM_PLAN,
+    DELIVERIES: _DELIVERY_PLAN,
+    MISSES: (_END,),
     **_PACKAGE_PLANS,
     **_OAUTH_PLANS,
 }

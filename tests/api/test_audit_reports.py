@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from fhirserver.app import lay
 from fhirserver.cli import main
-from fhirserver.context import Agent, Permission, Trace
-from fhirserver.operations import auditalerts
-from fhirserver.outcome import NotFound
-from fhirserver.services import Services
-from fhirserver.settings import Alerts, Audit, Settings
-from fhirserver.store.client import socket_uri
-from fhirserver.store.mongod_home import running_socket
 from tests.kit.atna import Repository
+from tests.kit.audit import an_access
 from tests.kit.client import Fhir, assert_outcome, entry, unique
 from tests.kit.server import Server
 
-Work = Callable[[Services, Permission], Awaitable[Any]]
 Cli = Callable[..., tuple[int, str, str]]
-DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
 
 @pytest.fixture(scope="module")
@@ -58,50 +46,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, repository: Repository) -> 
 def fhir(server: Server) -> Iterator[Fhir]:
     with Fhir(server.fhir) as client:
         yield client
-
-
-def an_access(user: str, patient: str, recorded: str = "2026-03-03T12:00:00Z", **more: Any) -> dict[str, Any]:
-    """An AuditEvent of another system, about a read of an Observation."""
-    return {
-        "resourceType": "AuditEvent",
-        "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
-        "subtype": [{"system": "http://hl7.org/fhir/restful-interaction", "code": "read"}],
-        "action": "R",
-        "recorded": recorded,
-        "outcome": "0",
-        "agent": [
-            {
-                "type": {"coding": [{"system": DCM, "code": "110150"}]},
-                "who": {"identifier": {"value": "agenda-web"}},
-                "requestor": False,
-                "network": {"address": "203.0.113.9", "type": "2"},
-            },
-            {
-                "type": {
-                    "coding": [
-                        {
-                            "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType",
-                            "code": "IRCP",
-                        }
-                    ]
-                },
-                "who": {"reference": user},
-                "requestor": True,
-            },
-        ],
-        "source": {"observer": {"display": "agenda"}},
-        "entity": [
-            {
-                "what": {"reference": "Observation/1/_history/1"},
-                "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2"},
-            },
-            {
-                "what": {"reference": patient},
-                "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "1"},
-                "role": {"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": "1"},
-            },
-        ],
-    } | more
 
 
 def people(fhir: Fhir) -> tuple[str, str, str]:
@@ -403,93 +347,3 @@ def test_the_command_line_verifies_and_reports_on_the_running_server(fhir: Fhir,
     approved = ("--approved-by", "ana", "--approved-by", "rui")
     code, _, error = cli("audit", "purge", "--before", "2020-01-01", *approved)
     assert (code, "kept for ever" in error) == (1, True)
-
-
-# --- alerts
-
-
-@pytest.fixture(scope="module")
-def built(server: Server) -> Callable[[Work], Any]:
-    """Does work with services on the server's own database, as the page of the compliance officer would."""
-    socket = running_socket(server.data_dir)
-    assert socket is not None
-    settings = Settings(
-        mongodb_uri=SecretStr(socket_uri(str(socket))),
-        data_dir=server.data_dir,
-        audit=Audit(origin="clinic.example/audit", alerts=Alerts(denials=4)),
-    )
-
-    def do(work: Work) -> Any:
-        async def call() -> Any:
-            base = await lay(settings)
-            try:
-                await base.audit.start()
-                services = base.services(base.core, base.validator(()))
-                trace = Trace({"k": "operation", "n": "officer"}, services.new_id)
-                agent = Agent("officer", client="console", user="u-9", fhir_user="Practitioner/9")
-                result = await work(services, Permission(agent, "test", trace=trace))
-                await base.audit.stop()
-                await services.store.close()
-                return result
-            finally:
-                await base.close()
-
-        return asyncio.run(call())
-
-    return do
-
-
-def test_refusals_become_one_alert_that_an_auditor_acknowledges(
-    fhir: Fhir, built: Callable[[Work], Any]
-) -> None:
-    client = unique("app")
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    denied = [
-        {"system": "https://fhirserver.example/CodeSystem/audit-subtype", "code": code}
-        for code in ("denied", "denied-scope")
-    ]
-    for _ in range(4):
-        event = an_access("Practitioner/1", "Patient/1", moment, subtype=denied, outcome="4")
-        event["agent"][0]["who"]["identifier"]["value"] = client
-        fhir.made(event)
-
-    async def raise_twice(services: Services, permission: Permission) -> list[list[str]]:
-        return [
-            [alert.subject for alert in await auditalerts.raise_alerts(services) if alert.rule == "denials"]
-            for _ in range(2)
-        ]
-
-    first, second = built(raise_twice)
-    assert client in first
-    assert second == []
-
-    async def look(services: Services, permission: Permission) -> list[auditalerts.RaisedAlert]:
-        now = services.clock()
-        return await auditalerts.alerts_between(services, now - 3_600_000_000, now + 1000, permission)
-
-    (mine,) = [alert for alert in built(look) if _subject(fhir, alert.fact.id) == client]
-    assert (mine.fact.alert, mine.acknowledged_by) == ("denials", "")
-
-    async def acknowledge(services: Services, permission: Permission) -> str:
-        return await auditalerts.acknowledge(services, mine.fact.id, permission, None, "called the vendor")
-
-    note = built(acknowledge)
-    (mine,) = [alert for alert in built(look) if alert.fact.id == mine.fact.id]
-    assert mine.acknowledged_by == "Practitioner/9"
-    recorded = fhir.get(f"/AuditEvent/{note}").json()
-    assert recorded["type"]["code"] == "110101"
-    assert "called the vendor" in str(recorded["entity"])
-
-    async def acknowledge_other(services: Services, permission: Permission) -> str:
-        return await auditalerts.acknowledge(services, note, permission, None)
-
-    with pytest.raises(NotFound):
-        built(acknowledge_other)
-
-
-def _subject(fhir: Fhir, alert: str) -> str:
-    """Whom an alert is about."""
-    for one in fhir.get(f"/AuditEvent/{alert}").json()["entity"]:
-        if one["type"]["code"] == "alert-subject":
-            return str(one["what"].get("identifier", {}).get("value") or one["what"].get("reference"))
-    return ""

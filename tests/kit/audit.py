@@ -23,6 +23,7 @@ BASE = "https://clinic.example/fhir"
 SITE = Site(BASE, "https://clinic.example", "clinic.example")
 NOW = 1_772_366_400_123_000  # 2026-03-01T12:00:00.123Z
 KEY = b"k" * 32
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
 SUBTYPE = "https://fhirserver.example/CodeSystem/audit-subtype"
 RECORD = {
     "k": "read", "n": "Maria", "c": "agenda-web", "u": "u-42", "f": "Practitioner/42", "l": ["practitioner"],
@@ -84,3 +85,47 @@ def references(event: dict[str, Any]) -> list[str]:
         for entity in event["entity"]
         if entity.get("role", {}).get("code") == "4" and "reference" in entity.get("what", {})
     ]
+
+
+def an_access(user: str, patient: str, recorded: str = "2026-03-03T12:00:00Z", **more: Any) -> dict[str, Any]:
+    """An AuditEvent of another system, about a read of an Observation."""
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
+        "subtype": [{"system": "http://hl7.org/fhir/restful-interaction", "code": "read"}],
+        "action": "R",
+        "recorded": recorded,
+        "outcome": "0",
+        "agent": [
+            {
+                "type": {"coding": [{"system": DCM, "code": "110150"}]},
+                "who": {"identifier": {"value": "agenda-web"}},
+                "requestor": False,
+                "network": {"address": "203.0.113.9", "type": "2"},
+            },
+            {
+                "type": {
+                    "coding": [
+                        {
+                            "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType",
+                            "code": "IRCP",
+                        }
+                    ]
+                },
+                "who": {"reference": user},
+                "requestor": True,
+            },
+        ],
+        "source": {"observer": {"display": "agenda"}},
+        "entity": [
+            {
+                "what": {"reference": "Observation/1/_history/1"},
+                "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2"},
+            },
+            {
+                "what": {"reference": patient},
+                "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "1"},
+                "role": {"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": "1"},
+            },
+        ],
+    } | more

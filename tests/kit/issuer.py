@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
+import tempfile
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
+
+from tests.kit.tls import certificate, tls_host
 
 Key = RSAKey | ECKey
 
@@ -27,17 +31,24 @@ class Issuer:
         self.curve: Key = ECKey.generate_key("P-384", {"kid": "ec-1"})
         self.published: list[Key] = [self.key, self.curve]
         self.hits = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._stack = ExitStack()
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._pem = certificate(folder, "127.0.0.1")
+        self._port = self._stack.enter_context(tls_host(self._pem, self._handler()))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"https://127.0.0.1:{self._port}"
 
     def settings(self, **more: Any) -> dict[str, str]:
         """The settings of a server that trusts this issuer."""
         issuer = {"issuer": self.url, "jwks_url": f"{self.url}/jwks", "algorithms": ["RS256", "ES384"]} | more
-        return {"issuers": json.dumps([issuer]), "insecure_jwks": "true", "open_mode": "false"}
+        return {
+            "issuers": json.dumps([issuer]),
+            "outgoing__hosts": json.dumps([f"127.0.0.1:{self._port}"]),
+            "outgoing__ca_file": str(self._pem),
+            "open_mode": "false",
+        }
 
     def claims(self, audience: str, scope: str, **more: Any) -> dict[str, Any]:
         """Claims of a good token; a None leaves one out."""
@@ -66,15 +77,12 @@ class Issuer:
         return jws.serialize_compact(head, json.dumps(claims).encode(), key, registry=registry)
 
     def __enter__(self) -> Issuer:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._stack.close()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         issuer = self

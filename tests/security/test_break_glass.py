@@ -96,3 +96,79 @@ def test_an_unknown_patient_opens_nothing(doctor: Fhir, patient: str) -> None:
     answer = doctor.post("/$break-glass", json={"resourceType": "Parameters"})
     assert_outcome(answer, 400, "invalid", "parameters-invalid")
     assert doctor.get("/$break-glass").status_code == 405
+
+
+def accesses(system: Fhir, **query: str) -> list[dict[str, Any]]:
+    bundle = system.get("/AuditEvent", params={"_sort": "date", "_count": "200"} | query).json()
+    return [entry["resource"] for entry in bundle.get("entry", [])]
+
+
+def reports(auditor: Fhir, grant: str) -> dict[str, Any]:
+    rows = auditor.get("/AuditEvent/$report", params={"kind": "break-glass"}).json()["rows"]
+    (row,) = [row for row in rows if row["grant"] == grant]
+    return dict(row)
+
+
+def review(client: Fhir, event: str, note: str = "asked at the ward") -> Any:
+    parameters = {"resourceType": "Parameters", "parameter": [{"name": "note", "valueString": note}]}
+    return client.post(f"/AuditEvent/{event}/$review", json=parameters)
+
+
+def test_every_access_under_an_emergency_is_marked_and_counted_and_somebody_else_reviews_it(
+    doctor: Fhir, callers: Callers, system: Fhir, request: pytest.FixtureRequest
+) -> None:
+    call(doctor)
+    doctor.get("/Observation/lab3")
+    doctor.get("/Patient")
+    assert doctor.get("/Patient/p2").status_code == 404
+    doctor.get("/Practitioner/rec")
+    user = f"{callers.issuer.url}|{request.node.name}"
+    mine = accesses(system, **{"agent:identifier": user, "patient": "Patient/p3"})
+    begun = next(event for event in mine if event["type"]["code"] == "110113")
+    (grant,) = [
+        entity["what"]["identifier"]["value"]
+        for entity in begun["entity"]
+        if entity["type"]["code"] == "break-glass-grant"
+    ]
+    assert grant.startswith("btg-")
+    who = [agent["who"] for agent in begun["agent"] if agent["requestor"]]
+    assert who[-1]["reference"] == "Practitioner/rec"
+    under = accesses(system, **{"entity:identifier": grant})
+    assert [event["subtype"][0]["code"] for event in under] == ["110127", "read", "search-type"]
+    for event in under:
+        assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"
+        assert "Patient/p3" in str(event["entity"])
+    beside = [event for event in accesses(system, **{"agent:identifier": user}) if event not in under]
+    assert len(beside) >= 3  # the call itself, the other patient, the colleague
+    assert not any("purposeOfEvent" in event for event in beside)
+
+    auditor = callers.client("auditor", "user/AuditEvent.rs")
+    row = reports(auditor, grant)
+    assert (row["events"], row["review"], row["reason"]) == (2, "pending", REASON)
+    # the same person as an auditor, under the same account or another one
+    for more in ({"sub": request.node.name}, {"sub": "other account", "fhirUser": "Practitioner/rec"}):
+        own = callers.client("auditor", "user/AuditEvent.rs", **more)
+        assert_outcome(review(own, row["event"]), 403, "forbidden", "review-own")
+    assert_outcome(review(auditor, row["event"], note=" "), 400, "invalid", "parameters-invalid")
+    assert_outcome(review(doctor, row["event"]), 403, "forbidden", "scope-insufficient")
+    assert reports(auditor, grant)["review"] == "pending"
+    assert review(auditor, row["event"]).status_code == 200
+    row = reports(auditor, grant)
+    assert (row["events"], row["review"]) == (2, "reviewed")
+
+
+def test_an_access_opened_by_a_request_itself_carries_the_grant_too(
+    doctor: Fhir, system: Fhir, callers: Callers, request: pytest.FixtureRequest
+) -> None:
+    headers = {"x-purpose-of-use": "BTG", "x-purpose-reason": REASON}
+    doctor.get("/Observation?patient=p3", headers=headers)
+    user = f"{callers.issuer.url}|{request.node.name}"
+    mine = accesses(system, **{"agent:identifier": user, "purpose": "BTG"})
+    grants = [
+        entity["what"]["identifier"]["value"]
+        for event in mine
+        for entity in event["entity"]
+        if entity["type"]["code"] == "break-glass-grant"
+    ]
+    assert len(mine) == len(grants) == 2  # the begin and the search
+    assert len(set(grants)) == 1

@@ -17,7 +17,6 @@ from joserfc.jwk import ECKey, RSAKey
 
 from tests.kit.audit import events_of
 from tests.kit.client import assert_outcome
-from tests.kit.issuer import Issuer
 from tests.kit.tokens import PERSONS, Callers
 
 SCOPE = "system/Patient.rs"
@@ -126,23 +125,6 @@ def test_what_is_no_jwt_is_refused(callers: Callers, token: str) -> None:
         "/Patient/p1", headers={"authorization": b"Bearer " + token.encode("latin-1")}
     )
     assert_outcome(answer, 401, "login", "token-invalid")
-
-
-def test_a_key_set_that_is_not_https_is_refused_at_start(tmp_path: Any, issuer: Issuer) -> None:
-    from fhirserver.access.issuers import Issuers
-    from fhirserver.access.vocabulary import DefinedVocabulary
-    from fhirserver.r4.definitions import Definitions
-    from fhirserver.settings import Issuer as Setting
-
-    vocabulary = DefinedVocabulary(Definitions.load())
-    for url, insecure in (
-        ("http://127.0.0.1/jwks", False),
-        ("http://clinic.example/jwks", True),
-        ("file:///x", True),
-    ):
-        with pytest.raises(ValueError, match="https"):
-            Issuers([Setting(issuer="x", jwks_url=url)], vocabulary, "y", insecure=insecure)
-    Issuers([Setting(issuer="x", jwks_url="https://127.0.0.1/jwks")], vocabulary, "y")
 
 
 def test_the_audit_log_names_who_has_issued_a_token(callers: Callers) -> None:

@@ -17,7 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from fhirserver.access.oauth.parts import digest
-from fhirserver.access.outgoing import AddressRefused, check_url
+from fhirserver.outgoing import AddressRefused, check_url
 
 if TYPE_CHECKING:
     from fhirserver.store.oauth import ClientRecord

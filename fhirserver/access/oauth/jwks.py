@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fhirserver.access.oauth.clients import ClientRefused, check_jwks
-from fhirserver.access.outgoing import AddressRefused, FetchFailed, Outgoing
+from fhirserver.outgoing import AddressRefused, FetchFailed, Outgoing
 
 if TYPE_CHECKING:
     from fhirserver.store.oauth import ClientRecord

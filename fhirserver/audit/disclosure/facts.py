@@ -31,10 +31,10 @@ class Fact:
 
     `type`: code of the event (rest, 110114 ...). `action`: the interaction or DICOM subtype ("read", "110122").
     `user`: reference, else identifier of the person; `client`: id of the app; both as "issuer|id" where a foreign issuer
-    knows them; `account`: the identifier beside a reference, `login`: the name of the account; `recipient`: who got data that was
+    knows them; `account`: identifier of the account in any case, `login`: its name; `recipient`: who got data that was
     disclosed, at the address `sent_to`. `types`: types of the resources that were given out or written, `records`: how
-    many there were. `denied`: why ("denied-scope"), empty
-    where it was not. `grant`: of a break-glass access. `alert`: rule of an alert event.
+    many there were. `denied`: why ("denied-scope"), empty where it was not. `grant`: of a break-glass access. `alert`: rule
+    of an alert event; `subject`: whom it is about; `figures`: those that it was recorded with.
     """
 
     id: str
@@ -60,6 +60,8 @@ class Fact:
     grant: str = ""
     reason: str = ""
     alert: str = ""
+    subject: str = ""
+    figures: tuple[tuple[str, str], ...] = ()
     request: str = ""
     query: str = ""
     text: str = ""
@@ -166,6 +168,13 @@ def _entities(event: dict[str, Any]) -> dict[str, Any]:
             found["patient"] = reference
         elif system == _BALP_ENTITY and code == "XrequestId":
             found["request"] = identifier
+        elif system == _OWN_ENTITY and code == "alert-subject":
+            found["subject"] = reference or identifier
+        elif system == _OWN_ENTITY and code == "alert-rule":
+            found["figures"] = tuple(
+                (str(detail.get("type")), str(detail.get("valueString", "")))
+                for detail in entity.get("detail", ())
+            )
         elif system == _OWN_ENTITY and code == "break-glass-grant":
             found["grant"], found["reason"] = identifier, entity.get("description") or _reason(entity)
         elif "query" in entity:

@@ -14,14 +14,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from fhirserver.audit.disclosure.alertwords import PREFIX
 from fhirserver.audit.disclosure.calendar import OpeningHours
 from fhirserver.audit.disclosure.facts import BREAK_GLASS_START, Fact
-from fhirserver.audit.disclosure.tables import Cell, Table
+from fhirserver.audit.disclosure.tables import Cell, Sentence, Table
 
 REVIEW_HOURS = 72
 _EXEMPT = frozenset({"TREAT", "HPAYMT", "HOPERAT", "ETREAT", "BTG"})
 _WRITES = frozenset({"create", "update", "patch", "delete"})
-_USED_LOG = "110101"
+USED_LOG = "110101"
+ACKNOWLEDGED, REVIEWED = "acknowledged-alert", "reviewed-emergency"  # subtypes
 PEOPLE = ("Patient/", "RelatedPerson/")
 PATIENTS = "patients"
 
@@ -207,15 +209,21 @@ def _export_volume(facts: Sequence[Fact], known: Known) -> Table:
     return Table("export-volume", ("day", "shared", "events", "patients", "records"), rows)
 
 
-def _break_glass(facts: Sequence[Fact], known: Known) -> Table:
+def grouped_by_grant(facts: Iterable[Fact]) -> Mapping[str, Sequence[Fact]]:
+    """What happened under each emergency access, by its grant."""
     used: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         if fact.grant:
             used[fact.grant].append(fact)
+    return used
+
+
+def _break_glass(facts: Sequence[Fact], known: Known) -> Table:
+    used = grouped_by_grant(facts)
     rows = tuple(
         (
             fact.at, known.name(fact.user), known.name(fact.patient), fact.reason, fact.grant,
-            sum(one.type == "rest" for one in used[fact.grant]), _review(fact, used[fact.grant], known.now), fact.id,
+            sum(one.type == "rest" for one in used[fact.grant]), review_state(fact, used[fact.grant], known.now), fact.id,
         )
         for fact in facts
         if fact.action == BREAK_GLASS_START
@@ -225,13 +233,46 @@ def _break_glass(facts: Sequence[Fact], known: Known) -> Table:
     )
 
 
-def _review(start: Fact, under: Sequence[Fact], now: datetime) -> str:
-    """A grant counts as reviewed when somebody else has recorded that; of several under one token, the one named."""
-    reviews = [fact for fact in under if fact.type == _USED_LOG and fact.user and fact.user != start.user]
+def review_state(start: Fact, under: Sequence[Fact], now: datetime) -> str:
+    """Whether somebody else has recorded a review of the emergency access that `start` began: reviewed, pending, overdue.
+
+    `under`: what happened under its grant. Of several accesses under one grant that one is reviewed that the review names.
+    """
+    reviews = [fact for fact in under if fact.type == USED_LOG and _is_another(fact, start)]
     named = [{one for one in fact.resources if one.startswith("AuditEvent/")} for fact in reviews]
     if any(not events or f"AuditEvent/{start.id}" in events for events in named):
         return "reviewed"
     return "overdue" if now - start.at > timedelta(hours=REVIEW_HOURS) else "pending"
+
+
+def _is_another(fact: Fact, start: Fact) -> bool:
+    """True for a person who is not the one of `start`, whichever way the two are named."""
+    theirs = {fact.user, fact.account} - {""}
+    return bool(theirs) and not theirs & {start.user, start.account}
+
+
+def acknowledgements(facts: Iterable[Fact]) -> Mapping[str, str]:
+    """Id of an alert -> who has taken note of it."""
+    return {
+        resource.removeprefix("AuditEvent/"): fact.actor
+        for fact in facts
+        if fact.action == ACKNOWLEDGED
+        for resource in fact.resources
+    }
+
+
+def _alerts(facts: Sequence[Fact], known: Known) -> Table:
+    taken = acknowledgements(facts)
+    rows = tuple(
+        (
+            fact.at, f"{PREFIX}{fact.alert}", Sentence(fact.alert, fact.figures, fact.text), known.name(fact.subject),
+            known.name(fact.patient), known.name(taken.get(fact.id, "")), fact.id,
+        )
+        for fact in facts
+        if fact.alert
+    )  # fmt: skip
+    columns = ("when", "alert", "told", "subject", "patient", "acknowledged", "event")
+    return Table("alerts", columns, rows)
 
 
 def dormant(before: Sequence[Fact], facts: Sequence[Fact], known: Known) -> Table:
@@ -257,6 +298,7 @@ REPORTS: Mapping[str, Report] = {
     "export-volume": _export_volume,
     "mass-access": _mass_access,
     "searched-for": _searched_for,
+    "alerts": _alerts,
 }
 KINDS = (*REPORTS, "dormant", "integrity")
 COUNTS = ("volume", "export-volume", "user-activity", "mass-access")
@@ -284,7 +326,7 @@ def references(facts: Iterable[Fact]) -> frozenset[str]:
     found = {
         reference
         for fact in facts
-        for reference in (fact.user, fact.patient, fact.organization, fact.recipient)
+        for reference in (fact.user, fact.patient, fact.organization, fact.recipient, fact.subject)
         if "/" in reference
     }
     return frozenset(found)

@@ -16,9 +16,23 @@ from zoneinfo import ZoneInfo
 import orjson
 from jinja2 import Environment, FileSystemLoader
 
-from fhirserver.audit.disclosure import words
+from fhirserver.audit.disclosure import alertwords, words
 
-Cell = str | int | bool | datetime | date | tuple[str, ...] | None
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What an alert says, in whatever language it is read. `otherwise`: where its rule has no sentence for the figures."""
+
+    rule: str
+    figures: tuple[tuple[str, str], ...]
+    otherwise: str = ""
+
+    def told(self, language: str) -> str:
+        """The sentence."""
+        return alertwords.told(self.rule, dict(self.figures), language, self.otherwise)
+
+
+Cell = str | int | bool | datetime | date | Sentence | tuple[str, ...] | None
 FORMATS: Mapping[str, str] = {
     "json": "application/json; charset=utf-8",
     "ndjson": "application/x-ndjson; charset=utf-8",
@@ -26,7 +40,7 @@ FORMATS: Mapping[str, str] = {
     "html": "text/html; charset=utf-8",
 }
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
-_CODED = ("action", "purpose", "outcome", "data", "emergency", "reason", "review", "exempt", "role")
+_CODED = ("alert", "action", "purpose", "outcome", "data", "emergency", "reason", "review", "exempt", "role")
 _FOLDER = Path(__file__).parent / "templates"
 
 
@@ -78,6 +92,8 @@ def shown(column: str, cell: Cell, frame: Frame) -> str:
         return cell.astimezone(zone).strftime(pattern)
     if isinstance(cell, date):
         return cell.strftime("%d/%m/%Y") if frame.language == "pt-BR" else cell.isoformat()
+    if isinstance(cell, Sentence):
+        return cell.told(frame.language)
     if isinstance(cell, bool):
         return words.code("yes" if cell else "no", frame.language)
     if isinstance(cell, tuple):
@@ -90,6 +106,8 @@ def _plain(cell: Cell, frame: Frame) -> Any:
         return cell.astimezone(frame.zone).isoformat(timespec="milliseconds")
     if isinstance(cell, date):
         return cell.isoformat()
+    if isinstance(cell, Sentence):
+        return cell.told(frame.language)
     return list(cell) if isinstance(cell, tuple) else cell
 
 

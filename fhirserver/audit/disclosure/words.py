@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LANGUAGES = ("pt-BR", "en")
+from fhirserver.audit.disclosure import alertwords
+from fhirserver.audit.disclosure.alertwords import LANGUAGES
 
 _TITLES: Mapping[str, tuple[str, str]] = {
     "access": ("Acessos aos dados do paciente", "Accesses to the patient's data"),
@@ -22,6 +23,7 @@ _TITLES: Mapping[str, tuple[str, str]] = {
     "searched-for": ("Quem procurou por um valor", "Who searched for a value"),
     "integrity": ("Integridade do registro", "Integrity of the log"),
     "incident": ("Relatório de incidente", "Incident report"),
+    "alerts": ("Alertas", "Alerts"),
 }
 _COLUMNS: Mapping[str, tuple[str, str]] = {
     "when": ("Data e hora", "Date and time"),
@@ -57,6 +59,10 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "day": ("Dia", "Day"),
     "item": ("Item", "Item"),
     "value": ("Valor", "Value"),
+    "alert": ("Alerta", "Alert"),
+    "told": ("O que houve", "What happened"),
+    "subject": ("Sobre quem", "About whom"),
+    "acknowledged": ("Ciência de", "Acknowledged by"),
 }
 _CODES: Mapping[str, tuple[str, str]] = {
     "read": ("Leitura", "Read"),
@@ -174,6 +180,8 @@ def column(name: str, language: str) -> str:
 
 def code(value: str, language: str) -> str:
     """A code in plain words; itself where there are none for it."""
+    if value.startswith(alertwords.PREFIX):
+        return alertwords.title(value, language)
     return _of(_CODES, value, language)
 
 

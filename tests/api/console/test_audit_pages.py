@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kit.alerting import raised_now
 from tests.kit.builders import a_patient
 from tests.kit.client import unique
 from tests.kit.oauth import Person, Realm
@@ -266,14 +267,25 @@ def test_an_alert_is_acknowledged(realm: Realm, officer: Person) -> None:
     with realm.fhir() as fhir:
         patient = fhir.made(a_patient())["id"]
     an_opened_record(realm, patient, unique("unconscious again"))
-    until(lambda: "/console/reviews/alert-" in officer.open("/console/alerts").text)
-    assert officer.page is not None
-    alert = re.findall(r"/console/reviews/(alert-[0-9a-f]+)\?", officer.page.text)[0]
+    raised = raised_now(realm.server.data_dir)
+    (alert,) = [
+        one.id() for one in raised if (one.rule, one.patient) == ("break-glass", f"Patient/{patient}")
+    ]
+    pages = [unescape(officer.open(f"/console/alerts?lang={language}").text) for language in ("en", "pt")]
+    for page, sentence in zip(
+        pages, ("An emergency access was begun.", "Um acesso de emergência foi iniciado."), strict=True
+    ):
+        assert f"/console/reviews/{alert}?" in page
+        assert sentence in page
+    event = unescape(officer.open(f"/console/events/{alert}?lang=pt").text)
+    assert "Um acesso de emergência foi iniciado." in event
+    assert "An emergency access" not in event.partition("<details>")[0]
+    officer.open("/console/alerts?lang=en")
     form = {"csrf": csrf_of(officer), "note": "seen", "page": "alerts"}
     assert officer.http.post(f"{realm.server.root}/console/reviews/{alert}", data=form).status_code == 303
-    page = officer.open("/console/alerts")
-    assert f"/console/reviews/{alert}?" not in page.text
-    assert "Acknowledged by" in page.text
+    after = officer.open("/console/alerts")
+    assert f"/console/reviews/{alert}?" not in after.text
+    assert "Acknowledged by" in after.text
 
 
 def test_the_log_is_verified_on_demand(realm: Realm, officer: Person) -> None:

@@ -141,8 +141,8 @@ class Asked:
         self.since.append(since)
         return self.changes
 
-    async def standing(self, user: str, now: float) -> dict[str, tuple[float, str]]:
-        return {patient: (until, "fell") for patient, until in self.grants.items() if until > now}
+    async def standing(self, user: str, now: float) -> dict[str, tuple[float, str, str]]:
+        return {patient: (until, "btg-1", "fell") for patient, until in self.grants.items() if until > now}
 
 
 DOCTOR = Agent("x", user="u", fhir_user="Practitioner/1", roles=frozenset(("practitioner",)), key="k")
@@ -174,9 +174,9 @@ def test_a_situation_is_read_once_in_a_while(situations: Situations, asked: Aske
 
 def test_an_emergency_ends_to_the_second(situations: Situations, asked: Asked, clock: Clock) -> None:
     asked.grants["p9"] = clock.now + 3
-    assert of(situations).opened == {"p9": "fell"}
+    assert of(situations).opened == {"p9": ("btg-1", "fell")}
     clock.now += 2.9
-    assert of(situations).opened == {"p9": "fell"}
+    assert of(situations).opened == {"p9": ("btg-1", "fell")}
     clock.now += 0.1
     assert of(situations).opened == {}
 
@@ -188,7 +188,7 @@ def test_a_grant_of_this_process_takes_effect_at_once(
     asked.grants["p9"] = clock.now + 60
     assert of(situations).opened == {}
     situations.forget("u")
-    assert of(situations).opened == {"p9": "fell"}
+    assert of(situations).opened == {"p9": ("btg-1", "fell")}
 
 
 def test_consents_are_followed_by_time_and_forgotten_when_written(

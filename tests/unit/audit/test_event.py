@@ -56,7 +56,9 @@ CASES: dict[str, list[Event]] = {
     ),
     "opaque token": events("read", {**RECORD, "p": "x" * 32}, versions=[a_version()]),
     "break-glass": events(
-        "read", {**RECORD, "g": "BTG", "w": "unconscious", "b": "g1"}, versions=[a_version()]
+        "read",
+        {**RECORD, "e": [["77", "btg-1", "unconscious"]]},
+        versions=[a_version("Appointment/5", 2, "77", "78")],
     ),
     "create": events("create", **written(("w1", "77"))),
     "update moved": events("update", **written(("w1", "77"), ("w2", "78"))),
@@ -241,10 +243,12 @@ def test_a_backend_is_its_own_requestor_and_an_event_of_system_work_claims_no_pr
 
 
 def test_a_break_glass_access_is_marked() -> None:
-    event = only(CASES["break-glass"])
-    assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"
-    grant = event["entity"][-1]
-    assert (grant["what"]["identifier"]["value"], grant["description"]) == ("g1", "unconscious")
+    under, beside = (orjson.loads(event.raw) for event in CASES["break-glass"])
+    assert (patients(under), patients(beside)) == (["77"], ["78"])  # the emergency is that of one patient
+    assert [event["purposeOfEvent"][0]["coding"][0]["code"] for event in (under, beside)] == ["BTG", "TREAT"]
+    grant = under["entity"][-1]
+    assert (grant["what"]["identifier"]["value"], grant["description"]) == ("btg-1", "unconscious")
+    assert "break-glass-grant" not in str(beside)
 
 
 def test_what_a_caller_puts_into_its_names_stays_a_value() -> None:

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fhirserver.audit.disclosure import reports, words
-from fhirserver.audit.disclosure.alerts import Alert, Surroundings, Thresholds, alerts_in
 from fhirserver.audit.disclosure.calendar import OpeningHours
 from fhirserver.audit.disclosure.facts import Fact, fact_of
 from fhirserver.audit.disclosure.incidents import Incident, Subject, incident_report
@@ -296,59 +295,54 @@ def test_the_deadlines_of_an_incident_skip_weekends_and_holidays() -> None:
 
 # --- alerts
 
-LIMITS = Surroundings(
-    Thresholds(patients_per_hour=5, denials=3, export_patients=2, service_clients=frozenset({"bot"}))
-)
 
-
-def rules(facts: list[Fact], on: Surroundings = LIMITS) -> list[tuple[str, str]]:
-    return [(alert.rule, alert.subject) for alert in alerts_in(facts, on)]
-
-
-def spread(count: int, minutes: float, **given: Any) -> list[Fact]:
-    """Facts of `count` patients, evenly over `minutes`."""
-    step = timedelta(minutes=minutes / max(count - 1, 1))
-    return [a_fact(patient=f"Patient/{n}", at=START + n * step, **given) for n in range(count)]
-
-
-def test_many_patients_within_an_hour_are_an_alert() -> None:
-    assert rules(spread(5, 60)) == [("mass-access", "Practitioner/42")]
-    assert rules(spread(5, 61)) == []
-    assert rules(spread(4, 1)) == []
-    assert rules(spread(5, 1, outcome="4")) == []  # nothing was given out
-    assert rules(spread(5, 1, user="", client="bot")) == []  # reads many by design
-    assert rules(spread(5, 1, user="", client="other")) == [("mass-access", "other")]
-
-
-def test_many_refusals_within_five_minutes_are_an_alert_of_user_app_and_address() -> None:
-    expected = [("denials", "Practitioner/42"), ("denials", "agenda-web"), ("denials", "203.0.113.9")]
-    assert rules(spread(3, 5, denied="denied-scope", outcome="4")) == expected
-    assert rules(spread(3, 6, denied="denied-scope", outcome="4")) == []
-
-
-def test_emergency_access_protected_patients_and_large_exports_are_alerts() -> None:
-    assert rules([a_fact(type="110113", action="110127")]) == [("break-glass", "Practitioner/42")]
-    sealed = Surroundings(
-        LIMITS.thresholds, frozenset({"Patient/77"}), {"Patient/77": frozenset({"Practitioner/1"})}
+def test_alerts_are_told_in_the_language_of_the_report_with_who_has_acknowledged_them() -> None:
+    raised = a_fact(
+        id="alert-1", type="110113", action="alert-mass-access", alert="mass-access", outcome="4", user="", client="",
+        patient="", subject="Practitioner/42", figures=(("patients", "52"), ("most", "50")), text="as written",
+    )  # fmt: skip
+    foreign = a_fact(
+        id="f", type="110113", alert="theirs", text="=as written elsewhere", user="", subject="bot"
     )
-    assert rules([a_fact()], sealed) == [("vip", "Practitioner/42")]
-    assert rules([a_fact(user="Practitioner/1")], sealed) == []  # of the care team
-    assert rules([a_fact(user="Patient/77")], sealed) == []  # the patient
-    assert rules(spread(3, 9, type="110106", recipient="Organization/1")) == [
-        ("export-volume", "Organization/1")
-    ]
-    assert rules(spread(2, 9, type="110106", recipient="Organization/1")) == []
+    taken = a_fact(
+        id="note", type="110101", action="acknowledged-alert", user="Practitioner/7", patient="",
+        resources=("AuditEvent/alert-1",),
+    )  # fmt: skip
+    table = REPORTS["alerts"]([raised, foreign, a_fact(), taken], KNOWN)
+    first, second = json.loads(write("json", [table], FRAME))["rows"]
+    assert (first["told"], first["subject"], first["acknowledged"]) == (
+        "52 pacientes em uma hora; o limite é 50.", "Dr. Rui", "Practitioner/7",
+    )  # fmt: skip
+    assert (second["told"], second["acknowledged"]) == ("=as written elsewhere", "")
+    english = Frame(FRAME.start, FRAME.end, FRAME.now, language="en")
+    head, row, other = csv.reader(io.StringIO(write("csv", [table], english).decode("utf-8-sig")))
+    cells = dict(zip(head, row, strict=True))
+    assert (cells["Alert"], cells["What happened"]) == (
+        "Many patients within an hour", "52 patients within an hour; the limit is 50.",
+    )  # fmt: skip
+    assert "'=as written elsewhere" in other
+    assert "52 pacientes em uma hora" in write("html", [table], FRAME).decode()
 
 
-def test_the_same_cause_is_one_alert_a_day() -> None:
-    alert = Alert("vip", "Practitioner/1", START, "x", "Patient/1")
-    later = Alert("vip", "Practitioner/1", START + timedelta(hours=2), "y", "Patient/1")
-    assert alert.id() == later.id()
-    others = [
-        Alert("vip", "Practitioner/1", START + timedelta(days=1), "x", "Patient/1"),
-        Alert("vip", "Practitioner/2", START, "x", "Patient/1"),
-        Alert("vip", "Practitioner/1", START, "x", "Patient/2"),
-        Alert("denials", "Practitioner/1", START, "x", "Patient/1"),
-    ]
-    assert len({alert.id(), *(other.id() for other in others)}) == 5
-    assert len(alert.id()) <= 64
+def test_a_fact_of_an_alert_holds_its_figures_and_whom_it_is_about() -> None:
+    own = "https://fhirserver.example/CodeSystem/audit-entity-type"
+    event = EVENT | {
+        "subtype": [
+            {"system": "https://fhirserver.example/CodeSystem/audit-subtype", "code": "alert-denials"}
+        ],
+        "entity": [
+            {
+                "type": {"system": own, "code": "alert-rule"},
+                "what": {"identifier": {"value": "denials"}},
+                "detail": [{"type": "refusals", "valueString": "12"}, {"type": "most", "valueString": "10"}],
+            },
+            {
+                "type": {"system": own, "code": "alert-subject"},
+                "what": {"identifier": {"value": "agenda-web"}},
+            },
+        ],
+    }
+    fact = fact_of(event)
+    assert (fact.alert, fact.subject) == ("denials", "agenda-web")
+    assert fact.figures == (("refusals", "12"), ("most", "10"))
+    assert fact.resources == ()

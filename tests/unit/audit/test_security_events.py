@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from fhirserver.audit.alarms import Alarm
 from fhirserver.audit.event import Event
 from fhirserver.audit.floods import MOST_A_MINUTE, Floods, Summary
 from fhirserver.audit.ledger import canonical
@@ -63,7 +64,7 @@ SYSTEM_EVENTS = [
     SYSTEM.lost(WRITER),
     SYSTEM.recording_stopped(WRITER),
     SYSTEM.recording_started(WRITER),
-    SYSTEM.alarm("integrity", "x"),
+    SYSTEM.alarm(Alarm.of("integrity", "found", findings="MODIFIED 1")),
     SYSTEM.work("reindex", 3),
     SYSTEM.checkpoint(7, "clinic.example/audit\n7\n\n— x\n"),
     SYSTEM.flood(Summary("203.0.113.9", 5, NOW)),

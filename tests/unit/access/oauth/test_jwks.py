@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fhirserver.access.oauth.jwks import JwksCache, lifetime
-from fhirserver.access.outgoing import Fetched, FetchFailed
+from fhirserver.outgoing import Fetched, FetchFailed
 from fhirserver.store.oauth import ClientRecord
 from tests.kit.oauth import new_key
 
