@@ -31,7 +31,7 @@ from fhirserver.audit.anchor import keep_anchors, to_file, to_mail
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles
 from fhirserver.audit.parameters import PARAMETERS
-from fhirserver.audit.purge import Purge, plan, remove
+from fhirserver.audit.purge import Purge, check_right, plan, remove
 from fhirserver.audit.seal import Sealer
 from fhirserver.audit.syslog import Feed as SyslogFeed
 from fhirserver.audit.syslog import Receiver
@@ -68,7 +68,7 @@ from fhirserver.search.types.reference import Site
 from fhirserver.services import Services
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, Store, check, connect
-from fhirserver.store.audit import check_privileges
+from fhirserver.store.audit_access import audit_home, check_prepared
 from fhirserver.store.client import Client
 from fhirserver.store.compile import restriction_compiler
 from fhirserver.store.emergencies import Emergencies
@@ -275,7 +275,8 @@ async def lay(settings: Settings) -> Foundation:
     await check(client)
     database = client[settings.database]
     await migrate(database)
-    home = Home(database, await audit_database(settings, client))
+    home = await audit_home(settings, client)
+    await check_prepared(home)
     await Collections(home).prepare()
     core, elements = Definitions.load().with_parameters(PARAMETERS), Elements.load()
     vocabulary = DefinedVocabulary(core)
@@ -393,7 +394,6 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
     """The leased work on the audit log, begun."""
     ledger, positions, chosen = Ledger(base.home.audit), Positions(base.home.database), settings.audit
     keys, alarm = KeyFiles.of(settings), base.audit.alarm
-    await ledger.prepare()
     state = settings.data_dir / "audit" / "state.json"
     sealer = Sealer(
         ledger, keys, state, alarm, now, chosen.seal_interval, on_rotation=base.audit.note_rotation
@@ -456,37 +456,26 @@ async def audit_purge(settings: Settings, before: date, approvers: Sequence[str]
             today=today,
             hold=chosen.legal_hold,
         )
-        await base.audit.start()
-        await base.audit.alerts.note_purge(planned)
-        removed = await _purged(settings, base, planned)
-        await base.audit.stop()
+        async with _purging(settings, base) as purging:
+            await check_right(purging)
+            await base.audit.start()
+            await base.audit.alerts.note_purge(planned)
+            removed = await remove(purging, planned)
+            await base.audit.stop()
         return planned, removed
     finally:
         await base.close()
 
 
-async def _purged(settings: Settings, base: Foundation, planned: Purge) -> int:
-    """Remove what `planned` says, as the user of `purge_uri` where there is one."""
+@asynccontextmanager
+async def _purging(settings: Settings, base: Foundation) -> AsyncIterator[Ledger]:
+    """The ledger as the user of `purge_uri` has it, where there is one."""
     uri = settings.audit.purge_uri
     if uri is None:
-        return await remove(Ledger(base.home.audit), planned)
-    client = connect(uri.get_secret_value())
-    try:
-        return await remove(Ledger(client[base.home.audit.name]), planned)
-    finally:
-        await client.close()
-
-
-async def audit_database(settings: Settings, client: Client) -> Database | None:
-    """The database of the audit log where it is another one, checked. Raises CannotStart."""
-    uri, name = settings.audit.mongo_uri, settings.audit.database
-    if uri is None:
-        return client[name] if name else None
-    apart = connect(uri.get_secret_value())
-    await check(apart)
-    database = apart[name or settings.database]
-    await check_privileges(database)
-    return database
+        yield Ledger(base.home.audit)
+        return
+    async with connect(uri.get_secret_value()) as client:
+        yield Ledger(client[base.home.audit.name])
 
 
 async def _nothing() -> None:

@@ -23,6 +23,7 @@ from fhirserver.audit.sources import BadExport, export, verify_export, verify_st
 from fhirserver.audit.tiles import DamagedLedger
 from fhirserver.audit.verify import Verification
 from fhirserver.audit.verify_report import anchor_of, report, summary
+from fhirserver.cli.audit_database import make_indexes, print_or_create_roles
 from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.terminal import CommandFailed, Progress, complain, duration, note, say
@@ -241,6 +242,8 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "export": _export,
     "report": _report,
     "purge": _purge,
+    "roles": print_or_create_roles,
+    "prepare": make_indexes,
     "rotate-key": _rotate,
     "revoke-key": _revoke,
 }

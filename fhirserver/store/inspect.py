@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fhirserver.settings import Settings
+from fhirserver.store.audit_access import audit_home
 from fhirserver.store.client import check, connect, translated
+from fhirserver.store.home import Home
 from fhirserver.store.indexes import Collections
 from fhirserver.store.migrate import stale_index
 
@@ -32,18 +34,26 @@ async def inspect(settings: Settings) -> Inspection:
     client = connect(settings.mongodb_uri.get_secret_value())
     try:
         version = await check(client)
-        with translated():
-            before = datetime.now(UTC)
-            hello = await client.admin.command("hello")
-            here = before + (datetime.now(UTC) - before) / 2
-            there = hello["localTime"].replace(tzinfo=UTC)
-        database = client[settings.database]
-        with translated():
-            new = not await database.list_collection_names()
-        missing = () if new else tuple(await Collections(database).missing())
-        with translated():
-            stale = await stale_index(database, settings.tenant)
-        seconds = (there - here).total_seconds()
-        return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds)
+        home = await audit_home(settings, client)
+        try:
+            return await _inspected(settings, home, version)
+        finally:
+            if home.audit.client is not client:
+                await home.audit.client.close()
     finally:
         await client.close()
+
+
+async def _inspected(settings: Settings, home: Home, version: str) -> Inspection:
+    database = home.database
+    with translated():
+        before = datetime.now(UTC)
+        hello = await database.client.admin.command("hello")
+        here = before + (datetime.now(UTC) - before) / 2
+        there = hello["localTime"].replace(tzinfo=UTC)
+        new = not await database.list_collection_names()
+    missing = () if new else tuple(await Collections(home).missing())
+    with translated():
+        stale = await stale_index(database, settings.tenant)
+    seconds = (there - here).total_seconds()
+    return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds)

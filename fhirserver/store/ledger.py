@@ -31,6 +31,7 @@ VERIFICATIONS = "audit_verifications"
 RUN_MOST = 5000  # events in one run
 TILE = 256  # hashes in one tile
 _CLAUSES = 500
+_PLACE = [("w", ASCENDING), ("s", ASCENDING)]
 _SEARCHED = ("date", "patient", "agent", "entity", "type", "subtype", "action", "outcome")
 _FIELDS = {"w": 1, "s": 1, "p": 1, "h": 1, "mac": 1, "raw": 1, "ts": 1}
 _WHOLE = _FIELDS | {"t": 1, "v": 1, "del": 1} | {f"ix.{name}": 1 for name in _SEARCHED}
@@ -98,7 +99,7 @@ class Ledger:
 
     async def prepare(self) -> None:
         """Make the unique indexes where they are missing. Raises Unavailable."""
-        await _index(self._events, [("w", ASCENDING), ("s", ASCENDING)], unique=True)
+        await _index(self._events, _PLACE, unique=True)
         await _index(self._checkpoints, [("prev", ASCENDING)], unique=True)
         await _index(self._checkpoints, [("runs.w", ASCENDING), ("_id", DESCENDING)])
         await _index(self._checkpoints, [("runs.w", ASCENDING), ("runs.s0", ASCENDING)])
@@ -175,9 +176,9 @@ class Ledger:
         return [str(row["_id"]) for row in rows]
 
     async def delete(self, w: bytes, s: int, end: int) -> int:
-        """Remove the events of `w` in [s, end): for a purge only; the number removed."""
+        """Remove the events of `w` in [s, end), in this order: for a purge only; the number removed."""
         with translated():
-            done = await self._events.delete_many({"w": w, "s": {"$gte": s, "$lt": end}})
+            done = await self._events.delete_many({"w": w, "s": {"$gte": s, "$lt": end}}, hint=_PLACE)
         return done.deleted_count
 
     async def _find(self, filter: dict[str, Any], limit: int, whole: bool) -> list[Recorded]:
