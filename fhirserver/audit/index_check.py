@@ -7,38 +7,41 @@ are compared with what is remembered of earlier ones; where that is not conclusi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
+from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.r4.dates import date_range
+from fhirserver.r4.definitions import Definitions
+from fhirserver.search.index import Indexer
+from fhirserver.search.types import date
 from fhirserver.store.documents import MILLISECOND, instant
 from fhirserver.store.ledger import Recorded
 
-CORE = ("date", "patient", "agent", "entity", "type", "subtype", "action", "outcome")
-_OF_FORM = ("type", "subtype", "action", "outcome")
-_FORM = ("action", "agent", "outcome", "subtype", "type")
+CORE = ("date", "date~s", "patient", "agent", "entity", "type", "subtype", "action", "outcome", "denied")
+_OF_FORM = ("type", "subtype", "action", "outcome", "denied")
+_FORM = ("action", "outcome", "subtype", "type")
 _REFERENCE = re.compile(
     r"([A-Z][A-Za-z]{0,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?", re.ASCII
 )
 _MOST = 4096
 
 
-class Indexer(Protocol):
-    """Makes the search fields of a resource."""
-
-    def index(self, type: str, resource: dict[str, Any]) -> Any:
-        """Fields `ix` of `resource`."""
-
-
 class IndexCheck:
     """Checks events of one tenant. `indexer`: the one that made their search fields."""
 
     def __init__(self, indexer: Indexer, tenant: str) -> None:
-        self._index: Callable[[str, dict[str, Any]], Any] = indexer.index
+        self._index = indexer.index
         self._tenant = tenant
         self._forms: dict[bytes, Mapping[str, Any]] = {}
+
+    @classmethod
+    def of(cls, tenant: str, fhir_base: str) -> IndexCheck:
+        """The check by the definitions that AuditEvents are indexed with."""
+        definitions = Definitions.load().with_parameters(PARAMETERS)
+        return cls(Indexer(definitions, tenant, fhir_base), tenant)
 
     def __call__(self, event: Recorded) -> list[str]:
         """What does not fit, in words; empty where all does. The event needs its `row`."""
@@ -65,14 +68,8 @@ class IndexCheck:
 
     def _fits(self, body: dict[str, Any], ix: Mapping[str, Any], moment: int) -> bool:
         """True where `ix` surely fits; False where that is not known."""
-        form = {name: body.get(name) for name in _FORM}
-        mark = orjson.dumps(form)
-        known = self._forms.get(mark)
-        if known is None:
-            if len(self._forms) >= _MOST:
-                self._forms.clear()
-            given = {name: value for name, value in form.items() if value is not None}
-            known = self._forms[mark] = self._index("AuditEvent", {"resourceType": "AuditEvent", **given}).ix
+        whos = [agent.get("who") for agent in body["agent"]]
+        known = self._known({name: body[name] for name in _FORM if name in body}, whos)
         if any(known.get(name) != ix.get(name) for name in _OF_FORM):
             return False
         entities = _keys(body.get("entity", ()), self._tenant)
@@ -86,7 +83,22 @@ class IndexCheck:
             return False
         if body.get("recorded") != body["meta"]["lastUpdated"]:
             return False
-        return bool(ix.get("date") == [{"lo": moment, "hi": moment + MILLISECOND}])
+        sorted_by = f"{date.sort_key(moment)}\x00{body['id']}"
+        return bool(
+            ix.get("date") == [{"lo": moment, "hi": moment + MILLISECOND}] and ix.get("date~s") == sorted_by
+        )
+
+    def _known(self, form: dict[str, Any], whos: list[Any]) -> Mapping[str, Any]:
+        """The search fields of an event with these elements and agents: all of one user's events share them."""
+        mark = orjson.dumps((form, whos))
+        known = self._forms.get(mark)
+        if known is None:
+            if len(self._forms) >= _MOST:
+                self._forms.clear()
+            agents = [{"who": who} for who in whos if who is not None]
+            event = {"resourceType": "AuditEvent", **form, "agent": agents}
+            known = self._forms[mark] = self._index("AuditEvent", event).ix
+        return known
 
 
 def _moment(text: str, ts: int) -> int:
@@ -95,7 +107,9 @@ def _moment(text: str, ts: int) -> int:
 
 
 def _values(ix: Mapping[str, Any], name: str) -> list[bytes]:
-    return sorted(orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in ix.get(name, ()))
+    found = ix.get(name, [])
+    values = found if isinstance(found, list) else [found]
+    return sorted(orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values)
 
 
 def _keys(entities: Sequence[Any], tenant: str) -> list[str] | None:

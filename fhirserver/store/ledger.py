@@ -31,8 +31,9 @@ VERIFICATIONS = "audit_verifications"
 RUN_MOST = 5000  # events in one run
 TILE = 256  # hashes in one tile
 _CLAUSES = 500
+_BATCH = 500  # documents: decoding more at once would hold up the requests beside
 _PLACE = [("w", ASCENDING), ("s", ASCENDING)]
-_SEARCHED = ("date", "patient", "agent", "entity", "type", "subtype", "action", "outcome")
+_SEARCHED = ("date", "date~s", "patient", "agent", "entity", "type", "subtype", "action", "outcome", "denied")
 _FIELDS = {"w": 1, "s": 1, "p": 1, "h": 1, "mac": 1, "raw": 1, "ts": 1}
 _WHOLE = _FIELDS | {"t": 1, "v": 1, "del": 1} | {f"ix.{name}": 1 for name in _SEARCHED}
 
@@ -162,7 +163,7 @@ class Ledger:
         """The event with this `_id`."""
         with translated():
             row = await self._events.find_one({"_id": key}, _FIELDS)
-        return _recorded(row) if row else None
+        return recorded(row) if row else None
 
     async def strangers(self, writers: Sequence[bytes]) -> list[str]:
         """The `_id` of events that belong to none of `writers`, or have no proper place in a chain."""
@@ -183,9 +184,9 @@ class Ledger:
 
     async def _find(self, filter: dict[str, Any], limit: int, whole: bool) -> list[Recorded]:
         with translated():
-            cursor = self._events.find(filter, _WHOLE if whole else _FIELDS).sort("s", ASCENDING)
-            rows = await cursor.limit(limit).batch_size(2000).to_list()
-        return [_recorded(row, whole=whole) for row in rows]
+            cursor = self._events.find(filter, fields(whole=whole)).sort("s", ASCENDING)
+            rows = await cursor.limit(limit).batch_size(_BATCH).to_list()
+        return [recorded(row, whole=whole) for row in rows]
 
     # --- checkpoints
 
@@ -264,7 +265,7 @@ class Ledger:
                 rows = await self._events.find(
                     {"$or": pieces[first : first + _CLAUSES]}, _WHOLE if whole else _FIELDS
                 ).to_list()
-            found |= {(row["w"], row["s"]): _recorded(row, whole=whole) for row in rows}
+            found |= {(row["w"], row["s"]): recorded(row, whole=whole) for row in rows}
         if len(wanted) != end - start:
             raise KeyError((start, end))
         return [found[place] for place in wanted]
@@ -315,7 +316,13 @@ def seal_of(row: Mapping[str, Any]) -> Seal:
     return Seal(row["_id"], row["prev"], runs, row["note"])
 
 
-def _recorded(row: Document, *, whole: bool = False) -> Recorded:
+def fields(*, whole: bool) -> Mapping[str, int]:
+    """What to ask of a stored event for `recorded`."""
+    return _WHOLE if whole else _FIELDS
+
+
+def recorded(row: Document, *, whole: bool = False) -> Recorded:
+    """The event in a stored document. `whole`: with the document."""
     return Recorded(
         row["_id"],
         row["w"],

@@ -411,6 +411,45 @@ async def test_several_alterations_are_told_one_by_one(log: Log, verify: Verify)
     assert where == [("MODIFIED", 30), ("MODIFIED", 200), ("MISSING", 400), ("MODIFIED", 610)]
 
 
+BEHIND_A_GAP: list[tuple[Callable[[Log, int], None], int, set[str]]] = [
+    (modify_body, 570, {"MODIFIED"}),
+    (modify_body, 610, {"MODIFIED"}),
+    (modify_body_and_hash, 570, {"MODIFIED"}),
+    (delete, 570, {"MISSING"}),
+    (modify_link, 570, {"CHAIN_BREAK"}),
+    (insert_second, 570, {"INSERTED"}),
+    (modify_all_that_follows, 570, {"ROOT_MISMATCH"}),
+    (modify_all_that_follows, 610, {"ROOT_MISMATCH"}),
+    (modify_all_that_follows, 649, {"ROOT_MISMATCH"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("alter", "index", "expected"), BEHIND_A_GAP, ids=[f"{a.__name__}-{i}" for a, i, _ in BEHIND_A_GAP]
+)
+async def test_what_was_altered_beside_a_missing_checkpoint_is_found_where_no_tile_is_full(
+    log: Log, verify: Verify, alter: Callable[[Log, int], None], index: int, expected: set[str]
+) -> None:
+    alter(log, index)
+    drop_checkpoint(log, 2)  # 600: its leaves, from 560 on, are in no full tile
+    assert set(totals(await verify(log))) == {"CHECKPOINT_GAP"} | expected
+
+
+async def test_full_tiles_tell_what_missing_checkpoints_have_sealed(log: Log, verify: Verify) -> None:
+    del log.checkpoints[:2]  # 300 and 560; what is beyond the tile of 256-511 is of one writer
+    assert totals(await verify(log)) == {"CHECKPOINT_GAP": 1}
+    for index in (0, 149, 150, 299, 300, 499, 511):
+        modify_body_and_hash(log, index)
+    assert totals(await verify(log)) == {"CHECKPOINT_GAP": 1, "MODIFIED": 7}
+
+
+async def test_behind_two_missing_checkpoints_nothing_is_called_proven_that_is_not(
+    log: Log, verify: Verify
+) -> None:
+    del log.checkpoints[1:3]  # 560 and 600: in which order their writers took turns is not known
+    assert set(totals(await verify(log))) == {"CHECKPOINT_GAP", "ROOT_MISMATCH"}
+
+
 async def test_many_findings_of_a_class_are_counted_and_twenty_shown(log: Log, verify: Verify) -> None:
     for index in range(50):
         modify_body(log, index)
