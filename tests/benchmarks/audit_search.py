@@ -116,7 +116,7 @@ async def _fill(bench: Bench, data_dir: Path, events: int) -> None:
     key = bytes.fromhex((data_dir / "audit" / "ingest.key").read_text().strip())
     async with connect(socket_uri(str(running_socket(data_dir)))) as client:
         chain = Chain(AuditLog(client["fhir"], "default", 10_000), key, {"at": 0})
-        year = _Year(builder, chain, Random(bench.world.seed), events)
+        year = Year(builder, chain, Random(bench.world.seed), events)
         for at in range(0, events, _BATCH):
             batch: list[Event] = []
             for number in range(at, min(at + _BATCH, events)):
@@ -124,7 +124,7 @@ async def _fill(bench: Bench, data_dir: Path, events: int) -> None:
             await chain.append(batch)
 
 
-class _Year:
+class Year:
     """The events of 2026. `events`: how many there are."""
 
     def __init__(self, builder: EventBuilder, chain: Chain, rng: Random, events: int) -> None:
