@@ -57,6 +57,7 @@ from fhirserver.http.render import Renderer, instant
 from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
 from fhirserver.http.tracing import traced
+from fhirserver.jobs.ending import end
 from fhirserver.jobs.leases import lead
 from fhirserver.operations import OPERATIONS, auditalerts
 from fhirserver.outcome import OutcomeError
@@ -376,9 +377,7 @@ async def build(settings: Settings) -> Application:
     application = Application(front, services, _nothing)
 
     async def close() -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         if settings.metrics_dir:
             base.metrics.snapshot()
         base.access_log.flush()
