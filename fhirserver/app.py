@@ -56,6 +56,7 @@ from fhirserver.http.peer import networks
 from fhirserver.http.render import Renderer, instant
 from fhirserver.http.request import RequestReader
 from fhirserver.http.site import build_site
+from fhirserver.http.stop import bound_stop
 from fhirserver.http.tracing import traced
 from fhirserver.jobs.ending import end
 from fhirserver.jobs.leases import lead
@@ -645,8 +646,10 @@ class Served:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         self._application.asgi = traced(self._application.asgi, on=self._settings.tracing)
+        in_time = bound_stop(self._settings.stop_seconds, self._application.close)
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        in_time()
         await self._application.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -211,6 +211,13 @@ class NotAcceptable(OutcomeError):
     issue_code = IssueCode.NOT_SUPPORTED
 
 
+class TooSlow(OutcomeError):
+    """The request did not arrive in time."""
+
+    status = 408
+    issue_code = IssueCode.TIMEOUT
+
+
 class Conflict(OutcomeError):
     """The resource changed meanwhile, or another rule of state forbids the write."""
 

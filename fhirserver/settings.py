@@ -24,6 +24,7 @@ class Limits(BaseModel, extra="forbid"):
 
     body_bytes: int = Field(10 * 2**20, description="Largest request body, also after decompression.")
     binary_bytes: int = Field(50 * 2**20, description="Largest Binary body.")
+    body_seconds: float = Field(60, gt=0, description="Longest time in which a request body may arrive.")
     url_bytes: int = Field(16 * 2**10, description="Longest request target.")
     bundle_entries: int = Field(1000, description="Most entries of a batch or transaction.")
     nesting: int = Field(64, description="Deepest nesting of a JSON or XML body.")
@@ -220,6 +221,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on. In open mode only loopback.")
     port: int = Field(8000, description="TCP port to listen on.")
     workers: int = Field(1, ge=1, description="Worker processes.")
+    stop_seconds: float = Field(
+        10, gt=0, description="How long a stop waits for requests in flight; what is left then is cut off."
+    )
     base_url: str = Field("", description="Public URL of the server without /fhir; empty: http://host:port.")
     data_dir: Path = Field(
         Path(".data"), description="Folder of the embedded MongoDB and of the signing key."

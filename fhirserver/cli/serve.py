@@ -8,6 +8,7 @@ hand where it is killed.
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
@@ -37,11 +39,13 @@ from fhirserver.cli.local import own_token
 from fhirserver.cli.processes import die_with_parent
 from fhirserver.cli.terminal import CommandFailed, say
 from fhirserver.http import logs
+from fhirserver.http.stop import CLOSE_SECONDS
 from fhirserver.settings import Settings
 
 APPLICATION = "fhirserver.app:create"
 _READY_SECONDS = 120.0
-_STOP_SECONDS = 60
+_SPARE_SECONDS = 5  # for what a worker does after the time that it has to stop
+_HEADER_SECONDS = 10  # for a request's line and headers; also how long an idle connection is kept
 
 
 def run(options: argparse.Namespace) -> int:
@@ -101,7 +105,8 @@ def _serve(settings: Settings) -> None:
         http=HTTPModes.auto,
         websockets=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=_STOP_SECONDS,
+        workers_kill_timeout=math.ceil(settings.stop_seconds + CLOSE_SECONDS) + _SPARE_SECONDS,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
         log_level=LogLevels.warning,
         log_access=False,
     )

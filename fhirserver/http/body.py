@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fhirserver.outcome import BadRequest, TooLarge, UnsupportedMedia
+from fhirserver.outcome import BadRequest, TooLarge, TooSlow, UnsupportedMedia
 
 Receive = Callable[[], Awaitable[Any]]
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -16,12 +17,24 @@ class ClientGone(Exception):
     """The client went away before its request was complete."""
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, seconds: float) -> bytes:
     """The whole body, decompressed.
 
-    `limit`: bytes, of the body as sent and after decompression. Raises TooLarge (413) as soon as the limit is passed,
-    UnsupportedMedia (415) for an unknown Content-Encoding, BadRequest for broken compression, ClientGone.
+    `limit`: bytes, of the body as sent and after decompression. `seconds`: for the whole body to arrive. Raises
+    TooLarge (413) as soon as the limit is passed, TooSlow (408), UnsupportedMedia (415) for an unknown
+    Content-Encoding, BadRequest for broken compression, ClientGone.
     """
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(receive, headers, limit)
+    except TimeoutError:
+        raise TooSlow(
+            f"The body did not arrive within {seconds:g} seconds; send it again, or in smaller parts.",
+            code="body-too-slow",
+        ) from None
+
+
+async def _read(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _WINDOW and encoding not in ("identity", ""):
         raise UnsupportedMedia("Content-Encoding is gzip, deflate or none.", code="encoding-unknown")

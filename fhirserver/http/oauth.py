@@ -200,8 +200,10 @@ def _mount(
             body = error("invalid_request", "The request is too large.")
             return desk.answer(request, 413, body, {"Connection": "close"}, cors=origins())
         except OutcomeError as problem:
-            status = problem.status if problem.status in (400, 503) else 500
-            code = {400: "invalid_request", 503: "temporarily_unavailable"}.get(status, "server_error")
+            status = problem.status if problem.status in (400, 408, 503) else 500
+            code = {400: "invalid_request", 408: "invalid_request", 503: "temporarily_unavailable"}.get(
+                status, "server_error"
+            )
             return desk.answer(request, status, error(code, str(problem)), cors=origins())
         except ClientDisconnect:
             return Response(status_code=400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from fhirserver.access.oauth.parts import Visit
 from fhirserver.access.oauth.request import LARGEST
 from fhirserver.http.peer import Network, peer_address
-from fhirserver.outcome import TooLarge
+from fhirserver.outcome import TooLarge, TooSlow
 from fhirserver.r4.jsontext import dump_json
 
 if TYPE_CHECKING:
@@ -136,13 +137,22 @@ class Desk:
         }
 
 
+_BODY_SECONDS = 10  # bodies here are forms of a few kilobytes
+
+
 async def body_of(request: Request, most: int = LARGEST) -> bytes:
-    """The body. Raises TooLarge, ClientDisconnect."""
+    """The body. Raises TooLarge, TooSlow, ClientDisconnect."""
     found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > most:
-            raise TooLarge(f"The body is larger than {most} bytes.", code="body-too-large")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                found += chunk
+                if len(found) > most:
+                    raise TooLarge(f"The body is larger than {most} bytes.", code="body-too-large")
+    except TimeoutError:
+        raise TooSlow(
+            f"The body did not arrive within {_BODY_SECONDS} seconds.", code="body-too-slow"
+        ) from None
     return bytes(found)
 
 

@@ -167,7 +167,7 @@ class RequestReader:
     ) -> Exchange:
         limits = self.services.settings.limits
         limit = limits.binary_bytes if interaction.type == "Binary" else limits.body_bytes
-        data = await read_body(receive, headers, limit)
+        data = await read_body(receive, headers, limit, limits.body_seconds)
         content_type = headers.get("content-type")
         if interaction.kind.value.startswith("search"):
             pairs = interaction.query + _form(data, content_type)
