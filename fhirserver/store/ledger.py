@@ -19,6 +19,8 @@ from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import Document, translated
 from fhirserver.store.lanes import Database
+from fhirserver.store.ledger_events import EVENT_FIELDS, SHAPE_FIELDS, SHAPES, recorded, with_shapes
+from fhirserver.store.ledger_events import Recorded as Recorded
 
 Collection = AsyncCollection[Document]
 
@@ -33,9 +35,6 @@ TILE = 256  # hashes in one tile
 _CLAUSES = 500
 _BATCH = 500  # documents: decoding more at once would hold up the requests beside
 _PLACE = [("w", ASCENDING), ("s", ASCENDING)]
-_SEARCHED = ("date", "date~s", "patient", "agent", "entity", "type", "subtype", "action", "outcome", "denied")
-_FIELDS = {"w": 1, "s": 1, "p": 1, "h": 1, "mac": 1, "raw": 1, "ts": 1}
-_WHOLE = _FIELDS | {"t": 1, "v": 1, "del": 1} | {f"ix.{name}": 1 for name in _SEARCHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +55,6 @@ class Seal:
     prev: int
     runs: tuple[Run, ...]
     note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An event as the ledger sees it. `key`: `_id`. `ts`: microseconds.
-
-    `row`: the document with the search fields that reports rest on, where asked for.
-    """
-
-    key: str
-    w: bytes
-    s: int
-    p: bytes
-    h: bytes
-    mac: bytes
-    raw: bytes
-    ts: int
-    row: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +133,7 @@ class Ledger:
         return found
 
     async def run(self, w: bytes, s: int, limit: int = RUN_MOST, *, whole: bool = False) -> list[Recorded]:
-        """At most `limit` events of `w` from sequence `s` on, in order. `whole`: with their documents."""
+        """At most `limit` events of `w` from sequence `s` on, in order. `whole`: with their shapes."""
         return await self._find({"w": w, "s": {"$gte": s}}, limit, whole)
 
     async def between(self, w: bytes, s: int, end: int, *, whole: bool = False) -> list[Recorded]:
@@ -162,7 +143,7 @@ class Ledger:
     async def event(self, key: str) -> Recorded | None:
         """The event with this `_id`."""
         with translated():
-            row = await self._events.find_one({"_id": key}, _FIELDS)
+            row = await self._events.find_one({"_id": key}, EVENT_FIELDS)
         return recorded(row) if row else None
 
     async def strangers(self, writers: Sequence[bytes]) -> list[str]:
@@ -184,9 +165,13 @@ class Ledger:
 
     async def _find(self, filter: dict[str, Any], limit: int, whole: bool) -> list[Recorded]:
         with translated():
-            cursor = self._events.find(filter, fields(whole=whole)).sort("s", ASCENDING)
+            cursor = self._events.find(filter, EVENT_FIELDS).sort("s", ASCENDING)
             rows = await cursor.limit(limit).batch_size(_BATCH).to_list()
-        return [recorded(row, whole=whole) for row in rows]
+            if not whole:
+                return [recorded(row) for row in rows]
+            shaped = self._events.with_options(codec_options=SHAPES).find(filter, SHAPE_FIELDS)
+            shapes = await shaped.sort("s", ASCENDING).limit(limit).batch_size(_BATCH).to_list()
+        return with_shapes(rows, shapes)
 
     # --- checkpoints
 
@@ -248,7 +233,7 @@ class Ledger:
             return []
         return [event.h for event in await self.at(start, end)]
 
-    async def at(self, start: int, end: int, *, whole: bool = False) -> list[Recorded]:
+    async def at(self, start: int, end: int) -> list[Recorded]:
         """The events at leaves [start, end). Raises KeyError where one is missing."""
         wanted: list[tuple[bytes, int]] = []
         pieces: list[Document] = []
@@ -263,9 +248,9 @@ class Ledger:
         for first in range(0, len(pieces), _CLAUSES):
             with translated():
                 rows = await self._events.find(
-                    {"$or": pieces[first : first + _CLAUSES]}, _WHOLE if whole else _FIELDS
+                    {"$or": pieces[first : first + _CLAUSES]}, EVENT_FIELDS
                 ).to_list()
-            found |= {(row["w"], row["s"]): recorded(row, whole=whole) for row in rows}
+            found |= {(row["w"], row["s"]): recorded(row) for row in rows}
         if len(wanted) != end - start:
             raise KeyError((start, end))
         return [found[place] for place in wanted]
@@ -314,23 +299,3 @@ def seal_of(row: Mapping[str, Any]) -> Seal:
     """The checkpoint in a stored document."""
     runs = tuple(Run(run["w"], run["s0"], run["n"], run["i0"]) for run in row["runs"])
     return Seal(row["_id"], row["prev"], runs, row["note"])
-
-
-def fields(*, whole: bool) -> Mapping[str, int]:
-    """What to ask of a stored event for `recorded`."""
-    return _WHOLE if whole else _FIELDS
-
-
-def recorded(row: Document, *, whole: bool = False) -> Recorded:
-    """The event in a stored document. `whole`: with the document."""
-    return Recorded(
-        row["_id"],
-        row["w"],
-        row["s"],
-        row.get("p", b""),
-        row.get("h", b""),
-        row.get("mac", b""),
-        row.get("raw", b""),
-        row.get("ts", 0),
-        row if whole else None,
-    )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fhirserver.audit import merkle
+from fhirserver.audit.examine import Examiner, Side, Source
 from fhirserver.audit.findings import Class
 from fhirserver.audit.index_check import CORE, IndexCheck
 from fhirserver.audit.keys import KeyFiles, parse_keys
@@ -149,6 +150,7 @@ class Verify:
         later: int = 0,
         since: int = 0,
         ingest: bool = True,
+        examiner: Examiner | None = None,
     ) -> Verification:
         client = connect(self.uri)
         try:
@@ -168,7 +170,7 @@ class Verify:
                 ingest_key=log.keys.ingest_key() if ingest else None, now=log.now + later,
                 index_faults=IndexCheck(indexer(), "default"),
             )  # fmt: skip
-            await verify_stored(Ledger(database), verification, since=since)
+            await verify_stored(Ledger(database), verification, since=since, examiner=examiner)
             verification.finish()
             return verification
         finally:
@@ -456,6 +458,28 @@ async def test_many_findings_of_a_class_are_counted_and_twenty_shown(log: Log, v
     verification = await verify(log)
     assert totals(verification) == {"MODIFIED": 50}
     assert len(verification.findings.shown) == 20
+
+
+async def test_processes_side_by_side_find_the_same(
+    log: Log, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhirserver.audit.sources.WINDOW", 100)  # several windows under way
+    source = Source(verify.uri, verify.name, "default", "http://127.0.0.1:8000/fhir", index=True)
+    with Side(source, 1) as examiner:
+        verification = await verify(log, examiner=examiner)
+        assert (totals(verification), verification.events, verification.seals) == ({}, 660, 4)
+        change_field("patient", [])(log, 30)
+        modify_body(log, 310)
+        delete(log, 570)
+        verification = await verify(log, examiner=examiner)
+        assert totals(verification) == {"INDEX_MISMATCH": 1, "MODIFIED": 1, "MISSING": 1}
+
+
+async def test_where_nobody_could_examine_the_verification_looks_itself(log: Log, verify: Verify) -> None:
+    source = Source("mongodb://127.0.0.1:1/?replicaSet=none", verify.name, "default", "", index=False)
+    modify_body(log, 310)
+    with Side(source, 1) as examiner:
+        assert totals(await verify(log, examiner=examiner)) == {"MODIFIED": 1}
 
 
 # --- what only an anchor shows
