@@ -148,14 +148,20 @@ class Ledger:
 
     async def strangers(self, writers: Sequence[bytes]) -> list[str]:
         """The `_id` of events that belong to none of `writers`, or have no proper place in a chain."""
-        bad: list[dict[str, Any]] = [
-            {"w": {"$not": {"$in": list(writers)}}},
-            {"s": {"$not": {"$type": ["int", "long"]}}},
-            {"s": {"$lt": 0}},
+        known = list(writers)
+        bad: list[
+            dict[str, Any]
+        ] = [  # each by itself, so that the index of places answers it without the events
+            {"w": {"$nin": known}},
+            {"w": {"$in": known}, "s": {"$not": {"$gte": 0}}},
+            {"w": {"$in": known}, "s": {"$type": ["double", "decimal"]}},
         ]
-        with translated():
-            rows = await self._events.find({"$or": bad}, {"_id": 1}).to_list()
-        return [str(row["_id"]) for row in rows]
+        keys: dict[str, None] = {}
+        for filter in bad:
+            with translated():
+                rows = await self._events.find(filter, {"_id": 1}).to_list()
+            keys.update({str(row["_id"]): None for row in rows})
+        return list(keys)
 
     async def delete(self, w: bytes, s: int, end: int) -> int:
         """Remove the events of `w` in [s, end), in this order: for a purge only; the number removed."""

@@ -266,6 +266,13 @@ def insert_without_writer(log: Log, index: int) -> None:
     log.events.append({"_id": "default/AuditEvent/extra", "raw": b"{}"})
 
 
+def insert_at(s: Any) -> Callable[[Log, int], None]:
+    def insert(log: Log, index: int) -> None:
+        log.events.append(log.at(index) | {"_id": "default/AuditEvent/extra", "s": s})
+
+    return insert
+
+
 def forge_at_the_end(log: Log, index: int) -> None:
     last = log.at(TAIL_LAST)
     row = last | {"_id": "default/AuditEvent/extra", "s": last["s"] + 1, "p": last["h"], "mac": bytes(16)}
@@ -360,6 +367,7 @@ ALTERATIONS: list[tuple[Callable[[Log, int], None], int, Class]] = [
     *[(insert_second, index, Class.INSERTED) for index in (IN_TILE, BEYOND_TILES)],
     (insert_stranger, IN_TILE, Class.INSERTED),
     (insert_without_writer, 0, Class.INSERTED),
+    *[(insert_at(s), IN_TILE, Class.INSERTED) for s in (5.5, -1, "5", None)],
     (forge_at_the_end, 0, Class.FORGED),
     (forge_unsealed, TAIL_LAST, Class.FORGED),
     (change_tile, 7, Class.MODIFIED),
@@ -386,7 +394,7 @@ ALTERATIONS: list[tuple[Callable[[Log, int], None], int, Class]] = [
 @pytest.mark.parametrize(
     ("alter", "index", "expected"),
     ALTERATIONS,
-    ids=[f"{a.__name__}-{i}-{c.value}" for a, i, c in ALTERATIONS],
+    ids=[f"{n}-{a.__name__}-{i}-{c.value}" for n, (a, i, c) in enumerate(ALTERATIONS)],
 )
 async def test_every_alteration_is_found_and_nothing_else(
     log: Log, verify: Verify, alter: Callable[[Log, int], None], index: int, expected: Class
