@@ -19,12 +19,12 @@ ifneq ($(shell cat $(VENV)/.home 2>/dev/null),$(CURDIR))
 STALE := stale
 endif
 
-.PHONY: help setup setup-dev run test soak lint types bench bench-validation docs definitions package lock format e2e clean stale
+.PHONY: help setup setup-dev run test soak lint types bench bench-validation docs definitions package lock format e2e clean stale compiled
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
-setup: $(VENV)/.runtime ## build .venv from the pinned requirements and install the server into it
-setup-dev: $(VENV)/.dev ## the same with the tools that tests and checks need
+setup: $(VENV)/.runtime compiled ## build .venv from the pinned requirements and install the server into it
+setup-dev: $(VENV)/.dev compiled ## the same with the tools that tests and checks need
 
 $(VENV)/.home: $(STALE)
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with the venv module was found." \
@@ -41,6 +41,10 @@ $(VENV)/.runtime: $(VENV)/.home requirements.txt pyproject.toml
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
+
+# Compiled here so that no start pays for it, not even where Python may not write (PYTHONDONTWRITEBYTECODE).
+compiled: $(VENV)/.runtime
+	@$(PY) -m compileall -q fhirserver
 
 run: setup ## start MongoDB and the server; a new data folder (DATA_DIR=.data) gets the demo clinic
 	@exec $(BIN)/fhirserver serve --demo --data-dir "$(DATA_DIR)" $(ARGS)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fhirserver.access.scopes import Scopes
     from fhirserver.outcome import Issue, OutcomeError
     from fhirserver.search.expression import Expression
+    from fhirserver.search.mask import Masks
 
 JsonObject = dict[str, Any]
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -86,7 +87,8 @@ class Agent:
 
     `name`: stable name for logs and audit. `client`: client id. `user`: stable id of the user (the token's sub), None
     for a backend service. `fhir_user`: relative reference of the user's own resource, "Practitioner/42". `roles`: codes
-    such as "practitioner", "reception". `scopes`: what the token grants; None in open mode and for the server's own
+    such as "practitioner", "reception"; of a backend service its policy, none where it is bound by its scopes alone.
+    `scopes`: what the token grants; None in open mode and for the server's own
     work, where nothing was asked for. `patient`: id of the patient in the launch context. `acts_for`: ids of the
     patients that a patient or related person acts for. `grant`: id of the grant behind the token. `policy`: what an
     AuditEvent says of the token (`urn:ietf:params:oauth:jti:...`, or the last 32 characters of an opaque one).
@@ -159,7 +161,7 @@ class Permission:
     this one. `behind`: types whose resources are reached only through their `securityContext`. `keeps`: elements that a
     write must leave as they are; `keeps_labels`: so must it leave security labels and the server's own tags. `shows`:
     whether the agent may see what a write of it made of the resource. `opened`: ids of patients whose record an
-    emergency has opened to the agent -> the reason given.
+    emergency has opened to the agent -> the reason given. `masks`: what of single resources is hidden, None: nothing.
     `trace`: the audit context; the store refuses to work without one.
     """
 
@@ -173,6 +175,7 @@ class Permission:
     keeps_labels: bool = False
     shows: bool = True
     opened: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    masks: Masks | None = None
     trace: Trace | None = None
 
     @property

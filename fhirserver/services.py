@@ -1,4 +1,4 @@
-"""Services: the built parts that a handler may use. Made once by app.py, passed by hand, never global."""
+"""Services: the built parts that a handler may use. Made once by app/, passed by hand, never global."""
 
 from __future__ import annotations
 

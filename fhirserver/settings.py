@@ -8,15 +8,49 @@ from __future__ import annotations
 import ipaddress
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "placeholder",
+    "example",
+    "sample",
+    "your-",
+    "your_",
+    "<",
+    "xxxx",
+)
+
+
+def _is_real(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().casefold()
+    if any(word in text for word in _PLACEHOLDERS):
+        raise ValueError("this is a placeholder of a sample configuration; take: openssl rand -hex 32")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_is_real)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 class Limits(BaseModel, extra="forbid"):
@@ -142,6 +176,13 @@ class OAuth(BaseModel, extra="forbid"):
     system_seconds: int = Field(300, ge=30, le=300, description="Life of a backend service's access token.")
     offline_days: int = Field(90, ge=1, le=365, description="Longest life of a grant with offline_access.")
     offline_idle_days: int = Field(30, ge=1, description="A refresh token not used for so long ends.")
+    refresh_reuse_leeway_s: int = Field(
+        0,
+        ge=0,
+        le=60,
+        description="Seconds in which a used refresh token may be used again, for apps that lost the answer; "
+        "afterwards a second use ends the grant.",
+    )
     session_idle_minutes: int = Field(15, ge=1, le=60, description="A sign-in not used for so long ends.")
     session_hours: int = Field(12, ge=1, le=24, description="Longest life of a sign-in.")
     password_policy: Literal["default", "br"] = Field(
@@ -150,7 +191,12 @@ class OAuth(BaseModel, extra="forbid"):
     calls_per_minute: int = Field(
         600, ge=1, description="Calls of the authorization server by one address, in each worker."
     )
-    registration_token: SecretStr | None = Field(
+    secrets_key_file: Path | None = Field(
+        None,
+        description="Key that encrypts second factors and signing keys in the database, 64 hex digits, mode 0600; "
+        "empty: oauth/secrets.key in the data folder. The same file for every machine of one database.",
+    )
+    registration_token: Secret | None = Field(
         None, min_length=32, description="Turns dynamic registration on, for callers with this token."
     )
 
@@ -168,6 +214,9 @@ class RoleSettings(BaseModel, extra="forbid"):
     patients: str = Field("", description="Types of which those of the patients one acts for are reached.")
     clearance: list[str] = Field(
         [], description="Security labels (R, V, HIV ...) that the role may see; * for all."
+    )
+    masks: dict[str, Literal["administrative", "billing", "desk", "pseudonymous"]] = Field(
+        {}, description="Types of which the role sees a part only, and the mask that says which."
     )
 
 
@@ -238,7 +287,7 @@ class Settings(BaseSettings):
     tenant: str = Field(
         "default", pattern="^[a-z0-9-]{1,32}$", description="Tenant key of every stored document."
     )
-    cursor_key: SecretStr | None = Field(
+    cursor_key: Secret | None = Field(
         None, description="Signs paging links; empty: a key kept in the database, shared by all workers."
     )
     cors_origins: list[str] = Field([], description="Origins that browsers may call the API from.")
@@ -250,12 +299,26 @@ class Settings(BaseSettings):
     metrics_dir: Path | None = Field(
         None, description="Folder where several workers share their metrics; set by serve."
     )
-    docs: bool = Field(True, description="Serve the OpenAPI document and its pages at /docs.")
+    docs: bool | None = Field(
+        None,
+        description="Serve the OpenAPI document and its pages at /docs; empty: where host and base_url are loopback.",
+    )
+    metrics_token: Secret | None = Field(
+        None,
+        min_length=32,
+        description="Bearer token that /metrics asks for; empty: /metrics is served where host and base_url are loopback, "
+        "to whoever asks, and nowhere else.",
+    )
     open_mode: bool = Field(
         False, description="Ask for no token: everyone on this machine may do everything. Loopback only."
     )
     roles: dict[str, RoleSettings] = Field(
         {}, description="Roles that replace those of the same code, or add to them."
+    )
+    by_organization: bool = Field(
+        False,
+        description="Of Patient, Encounter, EpisodeOfCare, Device, Account and Invoice users reach the rows of "
+        "organizations that they work for by a PractitionerRole, and those of none.",
     )
     link_past_months: int = Field(
         24, ge=0, description="How long ago an Appointment or Encounter still links."
@@ -272,6 +335,16 @@ class Settings(BaseSettings):
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
         return [str(ipaddress.ip_network(network)) for network in value]
+
+    @property
+    def is_local(self) -> bool:
+        """True where the server is for this machine alone: it listens on loopback and its public URL says so."""
+        return is_loopback(self.host) and is_loopback(urlsplit(self.root_url).hostname or "")
+
+    @property
+    def serves_docs(self) -> bool:
+        """Whether the OpenAPI document and its pages are served."""
+        return self.is_local if self.docs is None else self.docs
 
     @property
     def root_url(self) -> str:

@@ -194,12 +194,14 @@ class Issuers:
         client, subject = text(issuer.client), claims["sub"]
         patient, fhir_user = text(issuer.patient), self._own_resource(text(issuer.fhir_user))
         acts_for = [*_texts(_claim(claims, issuer.acts_for)), *_own_patient(fhir_user)]
+        user = None if subject == client else f"{issuer.issuer}|{subject}"  # RFC 9068 section 2.2
+        roles = _texts(_claim(claims, issuer.roles)) if user is not None else ()  # a backend is no person
         agent = Agent(
             f"jwt:{name[:12]}",
             client=client,
-            user=None if subject == client else f"{issuer.issuer}|{subject}",  # RFC 9068 section 2.2
+            user=user,
             fhir_user=fhir_user,
-            roles=frozenset(_texts(_claim(claims, issuer.roles))),
+            roles=frozenset(roles),
             scopes=scopes,
             patient=patient if patient is not None and ID.fullmatch(patient) else None,
             acts_for=frozenset(id for id in acts_for if ID.fullmatch(id)),

@@ -39,6 +39,7 @@ LETTERS: Mapping[Kind, str] = MappingProxyType(
         Kind.HISTORY_SYSTEM: "s",
     }
 )
+_JUDGES_STORED = "validate"  # of an instance: what it says tells of what is stored
 _READ = (Kind.READ, Kind.VREAD, Kind.HISTORY_INSTANCE)
 
 
@@ -48,6 +49,8 @@ def need_of(interaction: Interaction) -> Need:
         needs = interaction.needs
         if interaction.id is None and needs == ("r",):
             needs = ("s",)  # to read without naming what is to search
+        if interaction.id is not None and interaction.operation == _JUDGES_STORED:
+            needs = tuple(f"r{letter}" for letter in needs)
         return Need(needs, writes=interaction.changes_state, anyone=not needs)
     kind = interaction.kind
     if kind is Kind.CREATE:

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from fhirserver.access.compartments import BEHIND, KEPT, MEMBER, Compartments
 from fhirserver.access.consent import Caller, withheld
+from fhirserver.access.hidden import closed_types, masked_types
 from fhirserver.access.labels import uncleared
+from fhirserver.access.masks import MaskBook
 from fhirserver.access.needs import Need, need_of
+from fhirserver.access.organizations import rows_of
 from fhirserver.access.roles import Role, Roles, Rows
 from fhirserver.access.scopes import Scope
-from fhirserver.access.situation import Situation
+from fhirserver.access.situation import Situation, patients_of
 from fhirserver.context import Agent, Interaction, Kind, Permission
 from fhirserver.outcome import INSUFFICIENT, Forbidden, OutcomeError
 from fhirserver.r4.definitions import Definitions
@@ -34,6 +37,8 @@ from fhirserver.search.expression import (
     either,
     hops,
 )
+from fhirserver.search.guard import Guard
+from fhirserver.search.mask import Mask, Masks
 from fhirserver.search.scope import Scope as Surroundings
 from fhirserver.search.types.reference import Site
 from fhirserver.settings import Limits
@@ -66,6 +71,8 @@ class Planner:
     compartments: Compartments
     site: Site
     limits: Limits
+    masks: MaskBook
+    by_organization: bool = field(default=False, kw_only=True)
     _constraints: dict[tuple[str, tuple[tuple[str, str], ...]], Expression | None] = field(
         default_factory=dict
     )
@@ -125,7 +132,12 @@ class Planner:
         if need.writes:
             found = self.reach(agent, situation, "s")
             criteria = Permission(
-                agent, "criteria of a write", found.restrictions, found.denied, behind=_BEHIND
+                agent,
+                "criteria of a write",
+                found.restrictions,
+                found.denied,
+                behind=_BEHIND,
+                masks=self._masks(agent, situation),
             )
         permission = Permission(
             agent,
@@ -135,13 +147,14 @@ class Planner:
             criteria,
             _BEHIND if BEHIND in restrictions else frozenset(),
             opened=situation.opened,
+            masks=self._masks(agent, situation),
         )
         if not need.writes:
             return permission
         return replace(
             permission,
             keeps=self._kept(agent, type, letters[0]),
-            keeps_labels=agent.user is not None,
+            keeps_labels=_is_bound(agent),
             shows=self.reach(agent, situation, "r").opens(type),
         )
 
@@ -162,7 +175,7 @@ class Planner:
             rows = self._rows(agent, situation, granting, roles, type, letter) if granting else None
             if rows is None:
                 denied.add(type)
-            elif rows != EVERYTHING or (type == BEHIND and agent.user is not None):
+            elif rows != EVERYTHING or (type == BEHIND and _is_bound(agent)):
                 restrictions[type] = rows
         return Reach(restrictions, frozenset(denied), len(denied) == len(self.definitions.resource_types))
 
@@ -182,22 +195,28 @@ class Planner:
         for scope in granting:
             level = self._level(agent, situation, scope.level, roles, type, letter)
             constraint = self._constraint(type, scope.constraint)
+            if constraint is not None and scope.constraint:
+                constraint = self._unrevealing(agent, situation, type, constraint)
             if level is not None and constraint is not None:
                 options.append(both(level, constraint) if constraint != EVERYTHING else level)
         found = _any_of(options)
-        if found is None or agent.user is None:
+        if found is None or not _is_bound(agent):
             return found
         if type == "AuditEvent" and found == EVERYTHING:
             return found  # the whole log: neither labels nor consents hide an access from an auditor
         for rule in self._withheld(agent, situation, roles, type):
             found = both(found, rule)
-        return found
+        house = self._of_organizations(agent, situation, type)
+        return found if house is None else both(found, house)
 
     def _level(
         self, agent: Agent, situation: Situation, level: str, roles: tuple[Role, ...], type: str, letter: str
     ) -> Expression | None:
+        if level == "system" and agent.user is None:
+            bound = _is_bound(agent)
+            return self._of_roles(agent, situation, roles, type, letter, None) if bound else EVERYTHING
         if level == "system":
-            return EVERYTHING if agent.user is None else None
+            return None
         if agent.user is None:
             return None
         if level == "user":
@@ -217,6 +236,8 @@ class Planner:
         options = []
         for role in roles:
             for kind, grant in role.by_type.get((letter, type), ()):
+                if agent.user is None and kind != "all":
+                    continue  # nobody's patients, nobody's own
                 rows = self._of_kind(agent, situation, kind, type, letter, patient)
                 constraint = self._constraint(type, grant.constraint)
                 if rows is not None and constraint is not None:
@@ -256,6 +277,14 @@ class Planner:
         found: Expression | None = situation.made[key]
         return found
 
+    def _of_organizations(self, agent: Agent, situation: Situation, type: str) -> Expression | None:
+        """The rows of the user's organizations, where the setting asks for it; None: no condition."""
+        if not self.by_organization or agent.user is None or patients_of(agent):
+            return None
+        keys = tuple(self.site.key(*name.split("/")) for name in sorted(situation.organizations))
+        opened = self.compartments.linked(type, situation.opened) if situation.opened else None
+        return rows_of(type, keys, opened)
+
     def _withheld(
         self, agent: Agent, situation: Situation, roles: tuple[Role, ...], type: str
     ) -> Iterable[Expression]:
@@ -294,6 +323,34 @@ class Planner:
         except OutcomeError:
             return None
         return None if any(hops(found)) or (isinstance(found, And) and not found.items) else found
+
+    def _unrevealing(
+        self, agent: Agent, situation: Situation, type: str, constraint: Expression
+    ) -> Expression | None:
+        """A scope's constraint such that it tells nothing of what is hidden; None where it would."""
+        try:
+            return Guard(self._masked(agent, situation)).guarded(type, constraint)
+        except Forbidden:
+            return None
+
+    def _masked(self, agent: Agent, situation: Situation) -> Mapping[str, Mask]:
+        key = "masked"
+        if key not in situation.made:
+            roles = self.roles.known(agent.roles)
+            situation.made[key] = masked_types(agent, situation, roles, self.masks, self.compartments)
+        found: Mapping[str, Mask] = situation.made[key]
+        return found
+
+    def _masks(self, agent: Agent, situation: Situation) -> Masks | None:
+        """What of single resources is hidden from the agent; None: nothing."""
+        key = "masks"
+        if key not in situation.made:
+            of = self._masked(agent, situation)
+            roles = self.roles.known(agent.roles) if of else ()
+            closed = closed_types(agent, roles, self.definitions.resource_types)
+            situation.made[key] = Masks(of, closed, self.masks.nothing) if of or closed else None
+        found: Masks | None = situation.made[key]
+        return found
 
     def _kept(self, agent: Agent, type: str | None, letter: str) -> frozenset[str]:
         """The elements of a Patient that stay as they are when the patient, or an app for the patient, writes."""
@@ -338,16 +395,17 @@ class Planner:
 
 
 _BEHIND = frozenset((BEHIND,))
+_READ = frozenset("rs")
+_OPEN_INSIDE = frozenset(
+    ("AuditEvent", "OperationOutcome", "Parameters")
+)  # no one's data, or read by name only
 _WHOLE = frozenset(("AuditEvent", "Provenance"))  # who may see the trail sees all of it
 _APART = frozenset(("Patient", "Schedule", "Device", "Group", "Person", BEHIND))
 
 
-def patients_of(agent: Agent) -> frozenset[str]:
-    """The patients that a patient or related person acts for; empty for everyone else."""
-    if "patient" not in agent.roles:
-        return frozenset()
-    type, _, id = (agent.fhir_user or "").partition("/")
-    return agent.acts_for | ({id} if type == "Patient" and id else frozenset())
+def _is_bound(agent: Agent) -> bool:
+    """True where a role, labels and consents bind: for every user, and for backend services that have a policy."""
+    return agent.user is not None or bool(agent.roles)
 
 
 def _any_of(options: list[Expression]) -> Expression | None:

@@ -3,7 +3,7 @@
 A role names types and letters in the notation of scopes, in four kinds of rows: `all` resources, those `linked` (of
 patients that a practitioner has to do with), one's `own` (in one's Practitioner compartment), and those of the
 `patients` that a patient or related person acts for. Where specifications differ the stricter holds
-(docs/decisions/0021). Nobody deletes.
+(docs/decisions/0021). Nobody deletes. Of some types a role sees a part only: its masks (docs/decisions/0025).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from fhirserver.access.compartments import DEFINITIONAL, DIRECTORY, KNOWLEDGE
+from fhirserver.access.masks import PSEUDONYMOUS, is_known
 from fhirserver.access.scopes import ALL, Scope, Vocabulary, parse, united
 from fhirserver.settings import RoleSettings
 
@@ -42,6 +43,7 @@ _OF_PATIENTS = (
     "EnrollmentRequest", "ExplanationOfBenefit", "Invoice", "Patient", "Provenance", "RelatedPerson",
     "ResearchSubject", "Schedule", "SupplyDelivery", "SupplyRequest", "Device",
 )  # fmt: skip
+_MANAGED = ("Patient", "RelatedPerson", "Encounter", "Procedure", "ServiceRequest")
 
 DEFAULT: Mapping[str, RoleSettings] = MappingProxyType(
     {
@@ -54,10 +56,13 @@ DEFAULT: Mapping[str, RoleSettings] = MappingProxyType(
         ),
         "reception": RoleSettings(
             all=f"{_REFERENCE} {_each('crus', 'Patient', 'Coverage', 'Appointment')} "
-            f"{_each('rs', 'Schedule', 'Slot')} Encounter.c"
+            f"{_each('rs', 'Schedule', 'Slot')} Encounter.crs",
+            masks={"Encounter": "desk"},
         ),
         "billing": RoleSettings(
-            all=f"{_REFERENCE} {_each('crus', 'Claim', 'ClaimResponse', 'Invoice')} Coverage.rus"
+            all=f"{_REFERENCE} {_each('crus', 'Claim', 'ClaimResponse', 'Invoice')} Coverage.rus "
+            f"{_each('rs', 'Patient', 'Encounter')}",
+            masks={"Patient": "administrative", "Encounter": "billing"},
         ),
         "manager": RoleSettings(
             all=f"{_each('crus', *DIRECTORY)} {_each('rs', *KNOWLEDGE, *DEFINITIONAL)} "
@@ -65,8 +70,9 @@ DEFAULT: Mapping[str, RoleSettings] = MappingProxyType(
             + _each(
                 "rs", "Appointment", "AppointmentResponse", "Coverage", "CoverageEligibilityRequest",
                 "CoverageEligibilityResponse", "Claim", "ClaimResponse", "Invoice", "PaymentReconciliation",
-                "Communication", "Consent",
-            )
+                "Communication", "Consent", *_MANAGED,
+            ),
+            masks=dict.fromkeys(_MANAGED, "administrative"),
         ),
         "auditor": RoleSettings(all="AuditEvent.rs Provenance.rs"),
         "admin": RoleSettings(all=f"{_each('crus', *DIRECTORY, *KNOWLEDGE, *DEFINITIONAL)}"),
@@ -83,12 +89,18 @@ DEFAULT: Mapping[str, RoleSettings] = MappingProxyType(
 class Role:
     """A role. `grants`: what it may do with each kind of rows. `clearance`: labels it may see, or ANY_LABEL.
 
-    `by_type`: (letter, type) -> the rows and the grant.
+    `by_type`: (letter, type) -> the rows and the grant. `masks`: type -> the mask under which it sees all of that type.
     """
 
     grants: Mapping[Rows, tuple[Scope, ...]]
     clearance: frozenset[str]
     by_type: Mapping[tuple[str, str], tuple[tuple[Rows, Scope], ...]]
+    masks: Mapping[str, str]
+
+    @property
+    def is_pseudonymous(self) -> bool:
+        """True where the role sees people under pseudonyms, which an emergency lifts."""
+        return PSEUDONYMOUS in self.masks.values()
 
 
 class Roles:
@@ -121,8 +133,18 @@ class Roles:
             )  # for short: what is read is narrowed to the role's types again
         return united(found)
 
+    def service_ceiling(self, name: str) -> tuple[Scope, ...]:
+        """The widest `system/` scopes of a backend service whose policy is this role."""
+        return united(
+            Scope("system", s.type, s.letters, s.constraint)
+            for role in self.known((name,))
+            for s in role.grants["all"]
+        )
+
 
 def _role(name: str, setting: RoleSettings, vocabulary: Vocabulary) -> Role:
+    if not all(is_known(mask, type) for type, mask in setting.masks.items()):
+        raise ValueError(f"roles.{name}.masks")
     grants: dict[Rows, tuple[Scope, ...]] = {}
     for rows in ROWS:
         text = " ".join(f"user/{token}" for token in getattr(setting, rows).split())
@@ -139,4 +161,5 @@ def _role(name: str, setting: RoleSettings, vocabulary: Vocabulary) -> Role:
             for letter in scope.letters:
                 by_type.setdefault((letter, scope.type), []).append((rows, scope))
     fixed = MappingProxyType({key: tuple(each) for key, each in by_type.items()})
-    return Role(MappingProxyType(grants), frozenset(setting.clearance), fixed)
+    masks = MappingProxyType(dict(setting.masks))
+    return Role(MappingProxyType(grants), frozenset(setting.clearance), fixed, masks)

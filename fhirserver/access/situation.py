@@ -28,7 +28,7 @@ class Situation:
 
     `names`: `Type/id` by which consents may name the user. `linked`: ids of the patients that a practitioner has to do
     with. `opened`: ids of those opened by break-glass -> the reason. `own`: `Type/id` of the practitioner and their roles. `now`:
-    microseconds. `made`: what the planner has worked out for it.
+    microseconds. `made`: what the planner has worked out for it. `organizations`: `Type/id` of those that the user works for.
     """
 
     names: frozenset[str] = frozenset()
@@ -39,6 +39,7 @@ class Situation:
     now: int = 0
     until: float = 0.0
     made: dict[Any, Any] = field(default_factory=dict)
+    organizations: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -94,10 +95,12 @@ class Situations:
 
     async def _read(self, agent: Agent, now: float) -> Situation:
         if agent.user is None:
-            return Situation(now=int(now * 1e6), until=now + FRESH)
+            bound = await self.consents.policies() if agent.roles else ()
+            return Situation(policies=bound, now=int(now * 1e6), until=now + FRESH)
         names = frozenset((agent.fhir_user,)) if agent.fhir_user else frozenset[str]()
         own: frozenset[str] = frozenset()
         linked: frozenset[str] = frozenset()
+        works_for: frozenset[str] = frozenset()
         opened = await self.emergencies.standing(agent.user, now)
         if (agent.fhir_user or "").startswith(("Practitioner/", "PractitionerRole/")):
             works_as, works_for = await self.relations.roles_of(agent.fhir_user or "")
@@ -116,4 +119,13 @@ class Situations:
             policies,
             int(now * 1e6),
             until,
+            organizations=works_for,
         )
+
+
+def patients_of(agent: Agent) -> frozenset[str]:
+    """The patients that a patient or related person acts for; empty for everyone else."""
+    if "patient" not in agent.roles:
+        return frozenset()
+    type, _, id = (agent.fhir_user or "").partition("/")
+    return agent.acts_for | ({id} if type == "Patient" and id else frozenset())

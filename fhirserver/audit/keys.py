@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fhirserver.audit.notes import BadNote, Signer, VerifierKey, signed_by
+from fhirserver.store.keyfile import BadKeyFile, key_lines, write_whole
 
 if TYPE_CHECKING:
     from fhirserver.settings import Settings
@@ -25,10 +25,6 @@ _HEAD = (
     "# Public keys of the audit ledger. Give this file to whoever verifies it, and keep a copy elsewhere.\n"
 )
 _log = logging.getLogger(__name__)
-
-
-class BadKeyFile(Exception):
-    """A key file that cannot be used; the text names it and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,47 +164,4 @@ class KeyFiles:
 
 
 def _seeds(file: Path, what: str) -> list[bytes]:
-    """The secrets in `file`; one is made where the file is missing, by one of several processes."""
-    if not file.exists():
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-        _write(fresh, f"{secrets.token_hex(32)}\n", 0o600)
-        try:
-            os.link(fresh, file)
-            _log.warning("a new audit key was made: back it up, apart from the database", extra={"key": what})
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    try:
-        seeds = [bytes.fromhex(line) for line in file.read_text().split()]
-    except (OSError, ValueError) as error:
-        raise BadKeyFile(
-            f"the audit {what} key file {file} cannot be read: it holds 64 hex digits"
-        ) from error
-    if not seeds or any(len(seed) != 32 for seed in seeds):
-        raise BadKeyFile(f"the audit {what} key file {file} must hold 64 hex digits")
-    if file.stat().st_mode & 0o077:
-        raise BadKeyFile(f"the audit {what} key file {file} can be read by others; run: chmod 600 {file}")
-    return seeds
-
-
-def write_whole(file: Path, text: str, *, mode: int) -> None:
-    """Replace the content of `file`, durably and all at once."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    _write(fresh, text, mode)
-    fresh.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _write(file: Path, text: str, mode: int) -> None:
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
+    return key_lines(file, f"audit {what}")

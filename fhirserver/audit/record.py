@@ -22,6 +22,7 @@ from fhirserver.store.batcher import Batcher, OnBatch, ignore_batch
 
 MOST_REQUESTS = 500  # in one insert
 HEAVIEST = 4 * 2**20  # bytes of events in one insert
+WORTH_A_FLIGHT = 8  # requests that a further insert must bring while another is under way
 HEAVIEST_QUEUE = 32 * 2**20  # bytes of events that wait
 _SIZE_BESIDE = 2048  # bytes of a document beside its event
 _LOG = logging.getLogger("fhirserver.audit")
@@ -37,7 +38,7 @@ class Bounds:
 
 
 class Recorder:
-    """Records events through one chain.
+    """Records events through `chains`: while one waits for its batch to be durable, another may send the next.
 
     `keep`: where they go while the log fails; None: callers are refused. `on_stop`: the event that tells, in the spool,
     that the log has failed.
@@ -45,14 +46,15 @@ class Recorder:
 
     def __init__(
         self,
-        chain: Chain,
+        chains: Sequence[Chain],
         bounds: Bounds,
         *,
         keep: Keep | None = None,
         on_stop: Callable[[bytes], Event] | None = None,
         on_batch: OnBatch = ignore_batch,
     ) -> None:
-        self.chain = chain
+        self.chains = tuple(chains)
+        self._idle = list(chains)
         self._bounds = bounds
         self._keep = keep
         self._on_stop = on_stop
@@ -63,7 +65,7 @@ class Recorder:
         self.failing_since: float | None = None
         self._batcher: Batcher[Sequence[Event], bool] = Batcher(
             "audit", self._flush, most=MOST_REQUESTS, heaviest=HEAVIEST, weigh=_weigh,
-            queue=bounds.events, on_batch=on_batch,
+            flights=len(self.chains), worth=WORTH_A_FLIGHT, queue=bounds.events, on_batch=on_batch,
         )  # fmt: skip
 
     @property
@@ -92,7 +94,7 @@ class Recorder:
         first = []
         if self._on_stop is not None and not self._stop_told:
             self._stop_told = True
-            first.append(self._on_stop(self.chain.writer))
+            first.append(self._on_stop(self.chains[0].writer))
         await keep([*first, *events])
 
     async def commit(self, events: Sequence[Event]) -> None:
@@ -129,9 +131,11 @@ class Recorder:
 
     async def _flush(self, batch: list[Sequence[Event]]) -> list[bool]:
         events = [event for each in batch for event in each]
+        chain = self._idle.pop()
         try:
-            await self.chain.append(events)
+            await chain.append(events)
         finally:
+            self._idle.append(chain)
             self._events -= len(events)
             self._bytes -= sum(map(_weigh, batch))
         if self.failing_since is not None:

@@ -18,11 +18,12 @@ from typing import Any
 
 from fhirserver.audit import merkle
 from fhirserver.audit.alarms import Alarm, Raise
-from fhirserver.audit.keys import BadKeyFile, KeyFiles, trusted_signers, write_whole
+from fhirserver.audit.keys import KeyFiles, trusted_signers
 from fhirserver.audit.ledger import START, entry, is_authentic, leaf
 from fhirserver.audit.notes import BadNote, Checkpoint, sign, split_note
 from fhirserver.audit.tiles import DamagedLedger, StoredTree
 from fhirserver.outcome import OutcomeError
+from fhirserver.store.keyfile import BadKeyFile, write_whole
 from fhirserver.store.ledger import RUN_MOST, Ledger, Recorded, Run, Seal
 
 SEAL_MOST = 5000  # events in one checkpoint

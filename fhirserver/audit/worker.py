@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fhirserver.settings import Settings
     from fhirserver.store import Store
 
+CHAINS = 2  # of a worker; more make smaller batches, which cost more than the time they save
 _TICK = 1.0
 _TICKS_OF_LEASE = 15
 _TELL_SECONDS = 30.0
@@ -87,9 +88,9 @@ class AuditWorker:
         self.spool = (
             Spool(chosen.spool_dir, self._indexer) if chosen.spool_dir and _spools(settings) else None
         )
-        chain = Chain(self.log, on.key, about_process() | {"at": on.clock()}, self._on_taken_id)
+        about = about_process() | {"at": on.clock()}
         self.recorder = Recorder(
-            chain,
+            [Chain(self.log, on.key, about, self._on_taken_id) for _ in range(CHAINS)],
             Bounds(chosen.commit_timeout, chosen.max_queue),
             keep=self.spool.keep if self.spool is not None else None,
             on_stop=self.system.recording_stopped,
@@ -126,8 +127,9 @@ class AuditWorker:
 
     async def start(self) -> None:
         """Record the start of the process, and what became of earlier ones. Raises OutcomeError."""
-        await self.recorder.chain.open()
-        await self.recorder.commit([self.system.started(self.recorder.chain.writer)])
+        for chain in self.recorder.chains:
+            await chain.open()
+        await self.recorder.commit([self.system.started(chain.writer) for chain in self.recorder.chains])
         await self.sweeper.find_lost_once()
         await self._tell_migrations()
         if self.spool is not None and self.spool.left():
@@ -156,7 +158,6 @@ class AuditWorker:
 
     async def stop(self) -> None:
         """Record what is left and the end of the process."""
-        chain = self.recorder.chain
         with suppress(OutcomeError):
             await self.recorder.record([self.system.flood(each) for each in self.floods.rest()])
         await self.recorder.drain()
@@ -164,7 +165,11 @@ class AuditWorker:
             if self.spool is not None and not self.spool.is_empty:
                 await self._replay(self.spool)
             await self.recorder.commit(
-                [self.system.stopped(writer) for writer in (*chain.ended, chain.writer)]
+                [
+                    self.system.stopped(writer)
+                    for chain in self.recorder.chains
+                    for writer in (*chain.ended, chain.writer)
+                ]
             )
 
     async def note_rotation(self, vkey: str, size: int) -> None:
@@ -185,15 +190,15 @@ class AuditWorker:
         summaries = [self.system.flood(each) for each in self.floods.due(self._on.clock())]
         await self.recorder.record(summaries)
         if ticks % _TICKS_OF_LEASE == 0:
-            chain = self.recorder.chain
-            await self._on.leases.take(lease_name(chain.writer), ALIVE_SECONDS)
-            if await self._ledger.is_refused(chain.writer):
-                chain.renew()
+            for chain in self.recorder.chains:
+                await self._on.leases.take(lease_name(chain.writer), ALIVE_SECONDS)
+                if await self._ledger.is_refused(chain.writer):
+                    chain.renew()
 
     async def _replay(self, spool: Spool) -> None:
         """Record what waits in the spool, and that recording goes on. Raises OutcomeError: it waits on."""
         count = await spool.replay(self.recorder.commit)
-        writer = self.recorder.chain.writer
+        writer = self.recorder.chains[0].writer
         await self.recorder.commit([self.system.recording_started(writer)])
         _LOG.warning("spooled audit events stored", extra={"count": count})
 

@@ -16,15 +16,41 @@ _ROLES = """\
 roles: admin, manager, practitioner, reception, billing, auditor, patient (see docs/how-to/users.md).
 admin, manager, practitioner and auditor sign in with a second factor, which is set up at the first sign-in."""
 
+_SECRETS = """\
+Second factors and signing keys are encrypted in the database (see docs/how-to/secrets.md). Running servers take the
+new key up by themselves. Where several machines use one database: put the new key (64 hex digits) into the second
+line of the file on each of them, then swap the lines on each, then run this with --file-is-ready."""
+
 
 def add_oauth_commands(commands: Commands, add: Add, database: Database) -> None:
     """Adds the three commands. `add` makes a command's parser, `database` gives it the database arguments."""
     _users(commands, add, database)
     _clients(commands, add, database)
-    keys = add(commands, "keys", "list and rotate the keys that sign id_tokens", "fhirserver keys rotate")
+    keys = add(
+        commands,
+        "keys",
+        "the keys that sign id_tokens, and the one that encrypts secrets",
+        "fhirserver keys rotate",
+    )
     actions = _actions(keys)
     for name, text in (("list", "list the published keys"), ("rotate", "make a new signing key")):
         database(add(actions, name, text, f"fhirserver keys {name}"))
+    anew = add(
+        actions, "rotate-secrets", "make a new key for secrets in the database, and encrypt them anew",
+        "fhirserver keys rotate-secrets", _SECRETS,
+    )  # fmt: skip
+    anew.add_argument(
+        "--file-is-ready", action="store_true", help="the key file begins with the new key already"
+    )
+    database(anew)
+    lost = add(
+        actions, "give-up-secrets", "start over where the secrets key is lost",
+        "fhirserver keys give-up-secrets --yes",
+        "Drops what nobody can read any more: second factors (each user sets up a new one, within a week), signing\n"
+        "keys (new ones are made) and sign-ins. Accounts, passwords and grants stay.",
+    )  # fmt: skip
+    lost.add_argument("--yes", action="store_true", help="do it; without it nothing is done")
+    database(lost)
 
 
 def _actions(parser: argparse.ArgumentParser) -> Commands:
@@ -106,6 +132,7 @@ Adds an app or a backend service.
     made.add_argument("--id", metavar="ID", help="client_id (default: a random one)")
     made.add_argument("--scope", required=True, help="the most it may be granted: SMART scopes")
     made.add_argument("--backend", action="store_true", help="may get tokens for itself (system/ scopes)")
+    made.add_argument("--policy", metavar="ROLE", help="role that binds its system/ scopes (default: none)")
     made.add_argument("--first-party", action="store_true", help="the clinic's own: users are not asked")
     made.add_argument("--introspect", action="store_true", help="may ask about every token")
     _addresses(made, [])
@@ -119,6 +146,7 @@ Adds an app or a backend service.
     update.add_argument("client_id", help="client_id")
     update.add_argument("--name", help="name that users see")
     update.add_argument("--scope", help="the most it may be granted; takes effect at the next request")
+    update.add_argument("--policy", metavar="ROLE", help="role that binds its system/ scopes; '' for none")
     _addresses(update, None)
     database(update)
     for name, words in (

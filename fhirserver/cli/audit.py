@@ -16,7 +16,7 @@ from fhirserver.audit.disclosure.reports import KINDS
 from fhirserver.audit.examine import Side, Source
 from fhirserver.audit.findings import CANNOT_VERIFY, INTACT, TAMPERED
 from fhirserver.audit.index_check import IndexCheck
-from fhirserver.audit.keys import BadKeyFile, KeyFiles, KnownKey, parse_keys
+from fhirserver.audit.keys import KeyFiles, KnownKey, parse_keys
 from fhirserver.audit.notes import BadNote, Checkpoint, split_note
 from fhirserver.audit.proofs import BadProof, check_proof
 from fhirserver.audit.purge import WARN_YEARS, PurgeRefused
@@ -30,6 +30,7 @@ from fhirserver.cli.database import database
 from fhirserver.cli.terminal import CommandFailed, Progress, complain, duration, note, say
 from fhirserver.settings import Settings
 from fhirserver.store.client import connect
+from fhirserver.store.keyfile import BadKeyFile
 from fhirserver.store.ledger import Ledger, Seal
 
 T = TypeVar("T")

@@ -61,6 +61,7 @@ def _add(options: argparse.Namespace) -> None:
             scope=options.scope,
             first_party=options.first_party,
             can_introspect=options.introspect,
+            system_policy=options.policy,
         )
         return registering.add(parts, visit, record)
 
@@ -79,6 +80,7 @@ def _list(options: argparse.Namespace) -> None:
         if options.verbose:
             for label, values in (
                 ("scope", [one.scope]),
+                ("policy", [one.system_policy] if one.system_policy else []),
                 ("grants", one.grant_types),
                 ("redirect", one.redirect_uris),
                 ("launch", one.launch_uris),
@@ -132,6 +134,8 @@ def _update(options: argparse.Namespace) -> None:
         "allowed_origins": options.origin,
     }
     values = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if v is not None}
+    if options.policy is not None:
+        values["system_policy"] = options.policy or None
     if not values:
         raise CommandFailed("name what to change, such as --scope or --redirect-uri")
     _change(options, **values)

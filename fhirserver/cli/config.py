@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
 from fhirserver.settings import Settings
@@ -24,7 +24,9 @@ class UsageError(Exception):
 def load_settings(options: argparse.Namespace, **more: Any) -> Settings:
     """The settings for a command. `more` stands over everything. Raises UsageError."""
     given = {name: value for name in FLAGS if (value := getattr(options, name, None)) is not None}
-    chosen = _reading(getattr(options, "config", None))
+    file = getattr(options, "config", None)
+    chosen = _reading(file)
+    _check_kept(file or Path(str(Settings.model_config.get("toml_file"))))
     try:
         return chosen(**{**given, **more})
     except ValidationError as problem:
@@ -48,6 +50,33 @@ def _reading(file: Path | None) -> type[Settings]:
     return SettingsOfFile
 
 
+def _check_kept(file: Path) -> None:
+    """Raises UsageError for a file with secrets that others than its owner can read."""
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # reading the settings says what is wrong
+    if _holds_secret(Settings, given) and file.stat().st_mode & 0o077:
+        raise UsageError(f"{file} holds secrets and can be read by others; run: chmod 600 {file}")
+
+
+def _holds_secret(model: type[BaseModel], given: Mapping[str, Any]) -> bool:
+    """True where a value of `given` is secret; the address of a database only where it holds a password."""
+    for name, field in model.model_fields.items():
+        value, kind = given.get(name), field.annotation
+        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            if _holds_secret(kind, value):
+                return True
+        elif isinstance(value, str) and "SecretStr" in str(kind) and ("://" not in value or "@" in value):
+            return True
+    return False
+
+
+def _plain(value: object) -> object:
+    """A value of the settings that JSON has no form for."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
 def environment(settings: Settings) -> Mapping[str, str]:
     """`settings` as FHIRSERVER_* variables, so that worker processes read the same."""
     variables = {}
@@ -60,16 +89,6 @@ def environment(settings: Settings) -> Mapping[str, str]:
         elif isinstance(value, str | int | Path) and not isinstance(value, bool):
             text = str(value)
         else:
-            text = json.dumps(settings.model_dump(mode="json", include={name})[name])
+            text = json.dumps(settings.model_dump(include={name})[name], default=_plain)
         variables[f"FHIRSERVER_{name.upper()}"] = text
     return variables
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

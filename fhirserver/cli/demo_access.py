@@ -70,7 +70,13 @@ def _users(parts: Parts, visit: Visit, own: dict[str, str | None], child: str | 
             continue
         password = generated()
         user = accounts.add(
-            role, password, roles=(role,), fhir_user=fhir_user, acts_for=acts_for, display=f"Demo {role}"
+            role,
+            password,
+            roles=(role,),
+            fhir_user=fhir_user,
+            acts_for=acts_for,
+            display=f"Demo {role}",
+            lasting=True,
         )
         line = {"name": role, "password": password}
         if user.enrol_until is not None:

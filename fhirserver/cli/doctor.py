@@ -13,10 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from fhirserver.cli.client import FhirClient
-from fhirserver.cli.config import UsageError, is_loopback, load_settings
+from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.terminal import CommandFailed, say
-from fhirserver.settings import Settings
+from fhirserver.settings import Settings, is_loopback
 from fhirserver.store.client import CannotStart
 from fhirserver.store.inspect import Inspection, inspect
 from fhirserver.store.mongod_home import find_program
@@ -98,10 +98,10 @@ def check_python() -> Finding:
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
     """What is allowed by itself but does not fit together."""
-    if not is_loopback(settings.host):
+    if settings.open_mode and not is_loopback(settings.host):
         yield Finding(
-            Grade.WRONG, "settings", f"host {settings.host} is refused: no authorization is configured",
-            "set FHIRSERVER_HOST=127.0.0.1",
+            Grade.WRONG, "settings", f"host {settings.host} is refused in open mode: everybody could do everything",
+            "set FHIRSERVER_HOST=127.0.0.1, or leave open mode",
         )  # fmt: skip
     cores = os.cpu_count() or 1
     if settings.workers > cores:
@@ -172,6 +172,10 @@ def judge(inspection: Inspection) -> Iterator[Finding]:
             "some resources were indexed by an older server: not every search by CPF or telephone finds them",
             "fhirserver reindex (the server may keep running)",
         )
+    if inspection.secrets:
+        yield Finding(Grade.WRONG, "secrets", "the secrets key does not fit", inspection.secrets)
+    else:
+        yield Finding(Grade.OK, "secrets", "the key fits the database")
     if abs(inspection.clock_seconds) > CLOCK_SECONDS:
         yield Finding(
             Grade.WARNING, "clock", f"{inspection.clock_seconds:+.1f} s from MongoDB's",

@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from fhirserver.cli.arguments import build_parser
 from fhirserver.cli.reference_errors import errors_page
+from fhirserver.cli.reference_masks import masks_page
 from fhirserver.cli.reference_rest import rest_page
 from fhirserver.cli.reference_search import search_page
 from fhirserver.settings import Settings
@@ -99,6 +100,7 @@ PAGES = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
+    "masks.md": masks_page,
     "rest.md": rest_page,
     "search.md": search_page,
 }

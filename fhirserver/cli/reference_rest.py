@@ -69,8 +69,8 @@ the version created the resource, also after a deletion.
 |---|---|
 | `/healthz` | 200 while the process lives |
 | `/readyz` | 200 when it can serve; 503 with the reasons while the database does not answer or an index is missing |
-| `/metrics` | [metrics](metrics.md) for Prometheus |
-| `/openapi.json`, `/docs` | the OpenAPI document and its pages, unless `FHIRSERVER_DOCS=false` |
+| `/metrics` | [metrics](metrics.md) for Prometheus; on this machine alone, or with `FHIRSERVER_METRICS_TOKEN` |
+| `/openapi.json`, `/docs` | the OpenAPI document and its pages; on this machine alone, or with `FHIRSERVER_DOCS=true` |
 """
 
 

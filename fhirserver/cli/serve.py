@@ -1,7 +1,8 @@
 """`fhirserver serve`: MongoDB, the workers, the demo clinic, and a line that says what to try.
 
-This process supervises: mongod in a thread of its own, the workers by granian in the main thread. Both end
-with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's
+This process supervises: mongod in a thread of its own, the workers by granian in the main thread. They start
+side by side, for a worker's imports take as long as mongod; so this process imports what it needs itself and no
+more. Both end with it: in order on SIGTERM and SIGINT (first the workers, which finish what they accepted), by the kernel's
 hand where it is killed.
 """
 
@@ -12,17 +13,14 @@ import math
 import multiprocessing
 import os
 import shutil
-import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -31,16 +29,13 @@ from granian.server import Server
 
 from fhirserver import __version__
 from fhirserver.cli.client import FhirClient
-from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
-from fhirserver.cli.database import database
-from fhirserver.cli.demo_access import open_doors, say_doors
-from fhirserver.cli.fill import fill
-from fhirserver.cli.local import own_token
-from fhirserver.cli.processes import die_with_parent
+from fhirserver.cli.config import UsageError, environment, load_settings
+from fhirserver.cli.database import coming_database
 from fhirserver.cli.terminal import CommandFailed, say
+from fhirserver.cli.worker import load_application
 from fhirserver.http import logs
 from fhirserver.http.stop import CLOSE_SECONDS
-from fhirserver.settings import Settings
+from fhirserver.settings import Settings, is_loopback
 
 APPLICATION = "fhirserver.app:create"
 _READY_SECONDS = 120.0
@@ -59,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         )
     _check_port(settings)
     logs.configure(settings.log_level)
-    with database(settings, share=False) as reachable:
+    with coming_database(settings) as (reachable, up):
         shared = reachable.model_copy(update={"metrics_dir": _metrics_dir(settings)})
         os.environ.update(environment(shared))  # the workers read their settings from here
         multiprocessing.set_start_method("spawn", force=True)  # this process has threads: it must not fork
@@ -67,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             target=_announce, args=(settings, reachable, options.demo, started), name="announcer", daemon=True
         )
         announcer.start()
-        _serve(reachable)
+        _serve(reachable, up)
     return 0
 
 
@@ -94,7 +89,9 @@ def _metrics_dir(settings: Settings) -> Path | None:
     return folder
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, up: Future[None]) -> None:
+    """Runs the workers. `up`: done once MongoDB takes writes; where it cannot start, the workers are ended."""
+    database_up = multiprocessing.Event()
     server = Server(
         APPLICATION,
         address=settings.host,
@@ -110,23 +107,21 @@ def _serve(settings: Settings) -> None:
         log_level=LogLevels.warning,
         log_access=False,
     )
+
+    def started(up: Future[None]) -> None:
+        if up.cancelled() or up.exception() is not None:
+            server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+        else:
+            database_up.set()
+
+    up.add_done_callback(started)
     try:
-        server.serve(target_loader=partial(_load_application, os.getpid()))
+        server.serve(target_loader=partial(load_application, os.getpid(), database_up))
     except SystemExit as ended:
         if ended.code:
             raise CommandFailed("a worker ended at its start; what it said stands above") from None
-
-
-def _load_application(parent: int, target: str, *_: Any) -> Callable[..., Any]:
-    """Runs in the worker: builds the ASGI application, in a process that ends with its parent.
-
-    By SIGKILL: a worker whose supervisor was killed has no database to finish its requests with, and nobody who
-    would end it should an orderly stop get stuck.
-    """
-    die_with_parent(parent, by=signal.SIGKILL)
-    module, name = target.split(":")
-    application: Callable[..., Any] = getattr(import_module(module), name)()
-    return application
+    if up.done():
+        up.result()
 
 
 def _token_command(settings: Settings) -> str:
@@ -134,6 +129,19 @@ def _token_command(settings: Settings) -> str:
     program = sys.argv[0] if Path(sys.argv[0]).name == "fhirserver" else "fhirserver"
     folder = "" if settings.data_dir == Path(".data") else f" --data-dir '{settings.data_dir}'"
     return f"{program} token --scope 'system/*.rs'{folder}"
+
+
+def _show(settings: Settings, reachable: Settings, root: str) -> None:
+    """Fills a new server with the demo clinic, and says who can sign in."""
+    from fhirserver.cli.demo_access import open_doors, say_doors
+    from fhirserver.cli.fill import fill
+    from fhirserver.cli.local import own_token
+
+    with suppress(CommandFailed):
+        able = FhirClient(f"{root}/fhir", token=own_token(reachable))
+        if fill(able, settings.data_dir):
+            open_doors(reachable, able)
+    say_doors(settings.root_url, settings.data_dir)
 
 
 def _announce(settings: Settings, reachable: Settings, demo: bool, started: float) -> None:
@@ -148,17 +156,13 @@ def _announce(settings: Settings, reachable: Settings, demo: bool, started: floa
     external = settings.mongodb_uri is not None
     say(f"fhirserver {__version__} is ready after {time.monotonic() - started:.1f} s")
     say(f"  FHIR    {root}/fhir")
-    if settings.docs:
+    if settings.serves_docs:
         say(f"  API     {root}/docs")
     own = f"{settings.data_dir.absolute()} (own MongoDB)"
     say(f"  data    {'the MongoDB of the settings' if external else own}")
     say(f"  access  {'open, from this machine only (--open)' if settings.open_mode else 'by token'}")
     if demo:
-        with suppress(CommandFailed):
-            able = FhirClient(f"{root}/fhir", token=own_token(reachable))
-            if fill(able, settings.data_dir):
-                open_doors(reachable, able)
-        say_doors(settings.root_url, settings.data_dir)
+        _show(settings, reachable, root)
     token = f' -H "Authorization: Bearer $({_token_command(settings)})"'
     if settings.open_mode:
         token = ""

@@ -25,6 +25,7 @@ RULES = {
     "common": "the password is one that guessing programs try; take several unrelated words",
     "own-data": "the password is the user's own name",
     "classes": "the password needs lower case, upper case, digits and signs (password_policy = br)",
+    "same": "the password is the present one",
     "used": "the password was used before (password_policy = br)",
 }
 
@@ -79,6 +80,7 @@ def _add(options: argparse.Namespace) -> None:
     say(f"user      {user.name} ({', '.join(user.roles)})")
     if made:
         say(f"password  {password}")
+    note("The first sign-in asks the user for a password of their own.")
     if needs_factor(user.roles, None):
         note("The second factor is set up at the first sign-in, within a week.")
 
@@ -113,7 +115,7 @@ def _set_password(options: argparse.Namespace) -> None:
     _change(options, lambda accounts, user: accounts.password(user, password))
     if made:
         say(f"password  {password}")
-    note("Every session of the user has ended.")
+    note("Every session of the user has ended; the next sign-in asks for a password of their own.")
 
 
 def _set_roles(options: argparse.Namespace) -> None:

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from fhirserver.access.oauth.buckets import Busy
 from fhirserver.access.oauth.request import Malformed, read_form
 from fhirserver.audit.disclosure import words as report_words
 from fhirserver.audit.disclosure.facts import fact_of
@@ -52,6 +53,18 @@ class Forged(Exception):
     """A form that this session was not given."""
 
 
+class Door(Protocol):
+    """Knows where requests come from, and how many are too many; shared with the authorization server."""
+
+    def address(self, request: Request) -> str:
+        """The address that a request comes from, seen through proxies that are trusted."""
+        ...
+
+    def admit(self, request: Request) -> str:
+        """One more call from the request's address, which is returned. Raises Busy."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One request to the pages."""
@@ -73,19 +86,21 @@ async def mount_console(
     parts: Parts,
     engine: Callable[[], Engine],
     on_event: Callable[[AuthEvent], Awaitable[None]],
+    door: Door,
 ) -> None:
     """Register the pages as a client of the server, and add their routes. Raises Unavailable."""
     sessions = Sessions(parts, engine, on_event)
     if not await sessions.register():
         _LOG.warning("the audit pages need a base URL with https, or http on loopback")
         return
-    Officers(sessions, AuditDesk(engine)).mount(site)
+    Officers(sessions, AuditDesk(engine), door).mount(site)
 
 
 class Officers:
     """The handlers."""
 
-    def __init__(self, sessions: Sessions, desk: AuditDesk) -> None:
+    def __init__(self, sessions: Sessions, desk: AuditDesk, door: Door) -> None:
+        self._door = door
         self._sessions = sessions
         self._desk = desk
         self._pages = Pages(("style.css", "audit.css"), AUDIT_WORDS)
@@ -115,24 +130,36 @@ class Officers:
 
     async def sign_in(self, request: Request) -> Response:
         """Begin the SMART flow."""
+        try:
+            self._door.admit(request)
+        except Busy as busy:
+            return self._slowed(request, busy)
         url, cookie = await self._sessions.begin(request.query_params.get("back", HOME), _language(request))
         return self._with_cookie(_to(url), cookie)
 
     async def callback(self, request: Request) -> Response:
         """The server has answered."""
-        answer, address = dict(request.query_params), _address(request)
+        answer = dict(request.query_params)
         try:
+            address = self._door.admit(request)
             back, cookie = await self._sessions.finish(self._cookie(request), answer, address)
         except NotAuditor:
             return self._told(_language(request), 403, "not_auditor_title", "not_auditor_text")
         except NotSignedIn:
             return self._told(_language(request), 400, "ended_title", "ended_text")
+        except Busy as busy:
+            return self._slowed(request, busy)
         return self._with_cookie(_to(back), cookie)
+
+    def _slowed(self, request: Request, busy: Busy) -> Response:
+        response = self._told(_language(request), 429, "busy_title", "busy_text")
+        response.headers["Retry-After"] = str(busy.seconds)
+        return response
 
     async def sign_out(self, look: Look) -> Response:
         """End the session and its token; the server's own sign-out comes next."""
         await _checked_form(look)
-        await self._sessions.end(self._cookie(look.request), _address(look.request))
+        await self._sessions.end(self._cookie(look.request), look.officer.agent.address or "")
         response = _to(f"/auth/logout?lang={look.language}")
         response.delete_cookie(self._sessions.cookie, path="/", secure=self._sessions.secure, httponly=True)
         return response
@@ -249,7 +276,7 @@ class Officers:
         async def guarded(request: Request) -> Response:
             language, look = _language(request), None
             try:
-                officer = await self._sessions.officer(self._cookie(request), _address(request))
+                officer = await self._sessions.officer(self._cookie(request), self._door.address(request))
                 look = Look(request, officer, language)
                 return await handler(look)
             except NotSignedIn:
@@ -354,10 +381,6 @@ class _Told:
 def _language(request: Request) -> str:
     chosen = request.query_params.get("lang", "")
     return language_of(request.headers.get("accept-language", ""), chosen)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _to(url: str) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ def shown_date(iso: str, language: str) -> str:
     return " ".join([*day, MONTHS[int(parts[1]) - 1], parts[0]])
 
 
+def shown_moment(at: datetime, language: str) -> str:
+    """A time, in whatever zone it stands, as people write it: 17/05/2026 14:02, 17 May 2026 14:02."""
+    return f"{shown_date(at.date().isoformat(), language)} {at:%H:%M}"
+
+
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -73,6 +79,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.filters["day"] = shown_date
+        self._environment.filters["moment"] = shown_moment
         self._style = "".join((_FOLDER / sheet).read_text(encoding="utf-8") for sheet in sheets)
         self.style_hash = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
 
@@ -104,6 +111,14 @@ class Pages:
         spaced = " ".join(seed[at : at + 4] for at in range(0, len(seed), 4))
         qr = Markup(picture)  # noqa: S704 made of digits by segno
         return self.render("enrol", language, qr=qr, seed=spaced, **values)
+
+    def renew(self, language: str, **values: Any) -> str:
+        """A password of one's own, at the first sign-in."""
+        return self.render("renew", language, **values)
+
+    def password(self, language: str, **values: Any) -> str:
+        """Another password."""
+        return self.render("password", language, **values)
 
     def consent(self, language: str, *, scopes: Iterable[str], **values: Any) -> str:
         """What an app asks for, and about whom. `scopes`: the tokens that are offered."""

@@ -1,6 +1,6 @@
 """The stations of a request, each one function over one Exchange: authorize -> validate -> store/search -> audit.
 
-A single request is a batch of one; Bundles go through engine/bundle.py, which calls the same functions per entry.
+A single request is a batch of one; Bundles go through engine/bundle.py and transaction.py, which call the same functions per entry.
 A failure becomes a Result and goes forward; nothing but this module catches everything.
 """
 
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fhirserver.context import Agent, Exchange, Interaction, Kind, Permission, Request, Result
-from fhirserver.engine import bundle
+from fhirserver.engine import bundle, transaction
 from fhirserver.interactions import auditevents, create, delete, history, patch, read, search, update, vread
 from fhirserver.operations import OPERATIONS
 from fhirserver.outcome import (
@@ -90,7 +90,7 @@ class Engine:
         if not exchange.atomic:
             return await bundle.run_batch(self, exchange)
         try:
-            results = await bundle.run_transaction(self, exchange)
+            results = await transaction.run_transaction(self, exchange)
         except OutcomeError as error:
             return (failed(error),)
         except Exception:  # noqa: BLE001 the engine is where a fault becomes an answer

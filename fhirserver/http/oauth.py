@@ -14,9 +14,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from fhirserver.access.oauth import discovery, endpoints, launch, registering
+from fhirserver.access.oauth.buckets import Busy
 from fhirserver.access.oauth.clients import ClientRefused
 from fhirserver.access.oauth.request import Malformed, SmartRequest, read_form
-from fhirserver.http.oauth_desk import HEADERS, Busy, Desk, authorization_of, bearer_of, body_of
+from fhirserver.http.oauth_desk import HEADERS, Desk, authorization_of, bearer_of, body_of
 from fhirserver.outcome import OutcomeError, TooLarge
 from fhirserver.r4.jsontext import parse_json
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fhirserver.access.oauth.buckets import Buckets
 from fhirserver.access.oauth.parts import Visit
 from fhirserver.access.oauth.request import LARGEST
 from fhirserver.http.peer import Network, peer_address
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnEvent = Callable[["AuthEvent"], Awaitable[None]]
 THREADS = 16  # not the shared default: hosts of slow key sets would stall every other synchronous call
-_MOST_ADDRESSES = 20_000
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -38,39 +36,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
-
-
-async def on_nothing(event: AuthEvent) -> None:
-    """Where no audit trail listens."""
-
-
-class Busy(Exception):
-    """Too many calls from one address; `seconds` until the next."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-
-class Buckets:
-    """So many calls a minute for each address, in bursts of as many; counted in this worker."""
-
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = float(per_minute)
-        self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, address: str, cost: float = 1.0) -> None:
-        """One call that costs so much. Raises Busy."""
-        now = self._clock()
-        left, since = self._left.pop(address, (self._most, now))
-        left = min(self._most, left + (now - since) * self._most / 60)
-        if left < cost:
-            self._left[address] = (left, now)
-            raise Busy(max(1, round((cost - left) * 60 / self._most)))
-        self._left[address] = (left - cost, now)
-        if len(self._left) > _MOST_ADDRESSES:
-            self._left.popitem(last=False)
 
 
 def peer(request: Request, trusted: Sequence[Network]) -> str:
@@ -91,16 +56,25 @@ class Desk:
     authorization: Authorization
     signin: SignIn
     buckets: Buckets
-    on_event: OnEvent = on_nothing
+    on_event: OnEvent
     always: Collection[str] = ()
     origins: Callable[[], Collection[str]] = tuple
     trusted: Sequence[Network] = ()
     limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
 
+    def address(self, request: Request) -> str:
+        """The address that a request comes from, seen through proxies that are trusted."""
+        return peer(request, self.trusted)
+
+    def admit(self, request: Request, cost: float = 1.0) -> str:
+        """One more call from the request's address, which is returned. Raises Busy."""
+        address = self.address(request)
+        self.buckets.take(address, cost)
+        return address
+
     async def run(self, request: Request, work: Callable[[Visit], T], *, cost: float = 1.0) -> T:
         """`work` in a worker thread; what it notes is recorded whatever comes of it. Raises Busy."""
-        visit = Visit(peer(request, self.trusted))
-        self.buckets.take(visit.address, cost)
+        visit = Visit(self.admit(request, cost))
         try:
             return await to_thread.run_sync(work, visit, limiter=self.limiter)
         finally:

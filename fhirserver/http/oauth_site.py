@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from fhirserver.access.oauth.authorize import Authorization
+from fhirserver.access.oauth.buckets import Buckets
 from fhirserver.access.oauth.server import SmartServer
 from fhirserver.access.oauth.signin import SignIn
 from fhirserver.http.oauth import add_oauth
-from fhirserver.http.oauth_desk import Buckets, Desk, OnEvent
-from fhirserver.http.oauth_pages import PageDesk, Renders
+from fhirserver.http.oauth_desk import Desk, OnEvent
+from fhirserver.http.oauth_frame import Frame, Renders
+from fhirserver.http.oauth_pages import mount_pages
 from fhirserver.http.oauth_people import People
+from fhirserver.http.peer import networks
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -31,8 +34,11 @@ def mount_oauth(
     engine: Callable[[], Engine],
     origins: Callable[[], Collection[str]],
     on_event: OnEvent,
-) -> None:
-    """`engine`: the present FHIR engine. `origins`: of all active clients. `on_event`: the audit trail."""
+) -> Desk:
+    """The desk behind the endpoints. `engine`: the present FHIR engine. `origins`: of all active clients.
+
+    `on_event`: the audit trail.
+    """
     server = SmartServer(parts)
     desk = Desk(
         parts,
@@ -43,9 +49,10 @@ def mount_oauth(
         on_event,
         settings.cors_origins,
         origins,
-        [ipaddress.ip_network(network) for network in settings.trusted_proxies],
+        networks(settings.trusted_proxies),
     )
     people = People(parts, engine)
     token = settings.oauth.registration_token
     add_oauth(site, desk, people, token.get_secret_value() if token is not None else None)
-    PageDesk(desk, people, pages, language_of).mount(site)
+    mount_pages(site, Frame(desk, pages, language_of, ZoneInfo(settings.audit.timezone)), people)
+    return desk

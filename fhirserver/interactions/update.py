@@ -38,7 +38,9 @@ async def update(interaction: Interaction, permission: Permission, services: Ser
         body: JsonObject = interaction.body
         return body
 
-    version = await services.store.modify(*interaction.instance, change, permission=permission, method="PUT")
+    version = await services.store.modify(
+        *interaction.instance, change, permission=permission, method="PUT", submitted=interaction.body
+    )
     return Result(201 if version.created else 200, version=version)
 
 

@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Collection
 from typing import Any
 
 AGAIN_SECONDS = 0.5
 
 
-async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` until all have ended, however they do."""
+async def end(tasks: Collection[asyncio.Task[Any]], patience: float = math.inf) -> set[asyncio.Task[Any]]:
+    """Cancel `tasks` until all have ended, however they do; those that have not after `patience` seconds."""
     pending = set(tasks)
     cancelled = False
-    while pending:
+    until = time.monotonic() + patience
+    while pending and time.monotonic() < until:
         for task in pending:
             task.cancel()
         try:
@@ -27,3 +30,4 @@ async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
             pending = {task for task in pending if not task.done()}
     if cancelled:
         raise asyncio.CancelledError
+    return pending

@@ -65,6 +65,17 @@ def unmasked(text: str) -> str | None:
     return text.translate(_MASK).upper() if _MASKED.fullmatch(text) else None
 
 
+def shortened(system: str, value: str) -> str | None:
+    """A CPF or CNS of which only a part is shown, "***.982.247-**", "*** **** **** 0018"; None for any other."""
+    kind = kind_of(system)
+    digits = kind.unmask(value) if kind is not None else ""
+    if kind is not None and kind.name == "CPF" and _digits(digits, 11):
+        return f"***.{digits[3:6]}.{digits[6:9]}-**"
+    if kind is not None and kind.name == "CNS" and _digits(digits, 15):
+        return f"*** **** **** {digits[11:]}"
+    return None
+
+
 def is_cpf(text: str) -> bool:
     """Whether a CPF, masked or not, has 11 digits with right check digits."""
     digits = text.translate(_MASK)

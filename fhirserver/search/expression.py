@@ -149,6 +149,11 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncontaining:
+    """Resources that contain no others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """`field` refers to a resource of `type` for which `item` holds.
 
@@ -205,7 +210,7 @@ class Hierarchy:
 
 Expression: TypeAlias = (
     And | Or | Not | Ids | Updated | Missing | Equals | Only | Starts | Contains | Exact | Dates | Numbers
-    | Composite | Near | Words | Chain | Has | Hierarchy | Coded
+    | Composite | Near | Words | Uncontaining | Chain | Has | Hierarchy | Coded
 )  # fmt: skip
 _MOST_ALTERNATIVES = 16
 EVERYTHING = And()

@@ -45,10 +45,11 @@ def subset(
         shown = {name: value for name, value in resource.items() if name != "text"}
     else:
         return resource
-    return _tagged(resource, shown)
+    return tagged(resource, shown)
 
 
-def _tagged(resource: Json, shown: Json) -> Json:
+def tagged(resource: Json, shown: Json) -> Json:
+    """`shown`, a part of `resource`, as a resource of its own: its identity in front, meta.tag says SUBSETTED."""
     meta = dict(resource.get("meta") or {})
     tags = list(meta.get("tag") or ())
     if not any(tag.get("code") == SUBSETTED["code"] for tag in tags):

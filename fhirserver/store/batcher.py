@@ -29,9 +29,9 @@ class Batcher(Generic[Item, Answer]):
 
     `flush` answers each item in order, with an Answer or an Exception for that item alone; what it raises is
     the answer of the whole batch. `most`: items in one call. `weigh`/`heaviest`: the same by size. `flights`:
-    calls under way at once. `queue`: waiting items, beyond which submit is refused as Unavailable. A caller
-    that gives up (cancellation) loses only its own answer: what was submitted is still flushed. Bound to the
-    event loop of its first use.
+    calls under way at once. `worth`: how many must wait for a call beside others. `queue`: waiting items, beyond
+    which submit is refused as Unavailable. A caller that gives up (cancellation) loses only its own answer: what
+    was submitted is still flushed. Bound to the event loop of its first use.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Batcher(Generic[Item, Answer]):
         heaviest: int = 24 * 2**20,
         weigh: Callable[[Item], int] | None = None,
         flights: int = 1,
+        worth: int = 1,
         queue: int = 10_000,
         on_batch: OnBatch = ignore_batch,
     ) -> None:
@@ -52,6 +53,7 @@ class Batcher(Generic[Item, Answer]):
         self._heaviest = heaviest
         self._weigh = weigh
         self._flights = flights
+        self._worth = worth
         self._queue = queue
         self._on_batch = on_batch
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
@@ -66,7 +68,7 @@ class Batcher(Generic[Item, Answer]):
             raise Unavailable("The server has too much to do now; try again.", code="busy", retry_after=1)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._flying < self._flights:
+        if self._flying < self._flights and (not self._flying or len(self._waiting) >= self._worth):
             self._fly()
         return await future
 

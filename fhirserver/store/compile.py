@@ -34,6 +34,7 @@ from fhirserver.search.expression import (
     Only,
     Or,
     Starts,
+    Uncontaining,
     Updated,
     Words,
 )
@@ -96,6 +97,8 @@ def compile_filter(expression: Compilable, place: Place) -> Filter:
             return {"_id": _one_of(keys)}
         case Joined(name):
             return {f"{name}.0": {"$exists": True}}
+        case Uncontaining():
+            return {"cx": {"$exists": False}}
         case Ids() | Updated() | Near() | Words():
             return _of_document(expression, place)
     return _leaf(expression, place)

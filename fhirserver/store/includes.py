@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from fhirserver.outcome import Issue, IssueCode
 from fhirserver.search.expression import And
+from fhirserver.search.guard import ByType, shows
 from fhirserver.search.include import Include, Path
 from fhirserver.settings import Limits
 from fhirserver.store.client import Document
-from fhirserver.store.compile import Filter, disjunction
+from fhirserver.store.compile import Filter, Place, compile_filter, conjunction, disjunction
 from fhirserver.store.documents import VERSION_FIELDS
 from fhirserver.store.resolve import Resolver
 
@@ -91,7 +92,7 @@ class Includer:
         prefix = f"{self.resolver.tenant}/"
         urls: dict[str, None] = {}
         for type, document in front:
-            if type != path.type:
+            if type != path.type or self._is_hidden(path, document):
                 continue
             for value in document.get("ix", {}).get(path.field, ()):
                 if value.startswith(prefix):
@@ -111,7 +112,23 @@ class Includer:
                 continue
             values += document.get("ix", {}).get(_URL, ()) if path.canonical else [document["_id"]]
         if values:
-            other.setdefault(path.type, []).append({f"ix.{path.field}": {"$in": values}})
+            found: Filter = {f"ix.{path.field}": {"$in": values}}
+            if not shows(self._masks, path.type, path.field):
+                place = Place(key=f"{self.resolver.tenant}/{path.type}/")
+                found = conjunction([found, compile_filter(self._masks[path.type].rows, place)])
+            other.setdefault(path.type, []).append(found)
+
+    @property
+    def _masks(self) -> ByType:
+        masks = self.resolver.permission.masks
+        return masks.of if masks is not None else {}
+
+    def _is_hidden(self, path: Path, document: Document) -> bool:
+        """True where the reference to follow is hidden from the caller."""
+        if shows(self._masks, path.type, path.field):
+            return False
+        id = document["_id"].rpartition("/")[2]
+        return not self._masks[path.type].is_whole(path.type, id, document.get("pa"))
 
     async def _fetch(self, type: str, filter: Filter, fresh: list[Match]) -> bool:
         """Add what `filter` finds; False when the page's limit is reached."""

@@ -7,17 +7,21 @@ from datetime import UTC, datetime
 
 from fhirserver.settings import Settings
 from fhirserver.store.audit_access import audit_home
-from fhirserver.store.client import check, connect, translated
+from fhirserver.store.client import CannotStart, check, connect, translated
 from fhirserver.store.home import Home
 from fhirserver.store.indexes import Collections
+from fhirserver.store.keys import KEYS
 from fhirserver.store.migrate import stale_index
+from fhirserver.store.oauth_sealing import check_proof, proof_id
+from fhirserver.store.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """The state of a database.
 
-    `missing`: indexes of the plan. `stale`: a reindex is due. `clock_seconds`: its clock less ours.
+    `missing`: indexes of the plan. `stale`: a reindex is due. `clock_seconds`: its clock less ours. `secrets`: what is
+    wrong with the secrets key, empty where it is the database's own.
     """
 
     version: str
@@ -25,6 +29,7 @@ class Inspection:
     missing: tuple[str, ...]
     stale: bool
     clock_seconds: float
+    secrets: str = ""
 
 
 async def inspect(settings: Settings) -> Inspection:
@@ -55,5 +60,12 @@ async def _inspected(settings: Settings, home: Home, version: str) -> Inspection
     missing = () if new else tuple(await Collections(home).missing())
     with translated():
         stale = await stale_index(database, settings.tenant)
+        proof = await database[KEYS].find_one({"_id": proof_id(settings.tenant)})
+    try:
+        check_proof(Vault.of(settings), settings.tenant, proof)
+    except CannotStart as problem:
+        secrets = str(problem)
+    else:
+        secrets = ""
     seconds = (there - here).total_seconds()
-    return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds)
+    return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds, secrets)

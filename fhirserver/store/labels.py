@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fhirserver.context import JsonObject, Permission
+from fhirserver.search.guard import shows
 from fhirserver.store.client import translated
 from fhirserver.store.documents import is_type
 from fhirserver.store.parts import Parts
@@ -14,12 +15,17 @@ _MOST = 10_000  # distinct values of one kind in one type
 
 
 async def labels(parts: Parts, type: str | None, permission: Permission) -> JsonObject:
-    """A Meta with each profile, tag and security label of a visible resource of `type` (None: any)."""
+    """A Meta with each profile, tag and security label of a visible resource of `type` (None: any).
+
+    Of types whose profiles and tags are hidden from the caller, none of them.
+    """
     types = [type] if type is not None else await parts.collections.types()
     meta: JsonObject = {}
     for name, field in _FIELDS.items():
         values: set[str] = set()
         for each in filter(is_type, types):
+            if permission.masks is not None and not shows(permission.masks.of, each, field):
+                continue
             values |= await _distinct(parts, each, f"ix.{field}", permission)
         if values:
             meta[name] = _profiles(values) if name == "profile" else _codings(values)

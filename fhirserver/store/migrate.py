@@ -75,6 +75,13 @@ async def _canonical_identifiers(database: Database) -> None:
             return
 
 
+async def _sealed_secrets(_: Database) -> None:
+    """Version 3: seeds and signing keys are sealed (store/oauth_sealing.py seals them, which holds the key).
+
+    An older server would take the sealed texts for seeds, so that it must not start on them.
+    """
+
+
 async def stale_index(database: Database, tenant: str) -> bool:
     """Whether resources of a tenant were indexed by an older server, so that a reindex is due."""
     record = await database[SERVER].find_one({"_id": STALE})
@@ -84,6 +91,7 @@ async def stale_index(database: Database, tenant: str) -> bool:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "first form", _begin),
     Migration(2, "canonical identifiers", _canonical_identifiers),
+    Migration(3, "sealed secrets", _sealed_secrets),
 )
 
 

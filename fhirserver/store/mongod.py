@@ -81,6 +81,7 @@ class Mongod:
         self._on_restart = on_restart
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._program: Path | None = None  # known while the data folder is taken
         self._socket = Path()
         self._ready = asyncio.Event()
         self.restarts = 0
@@ -105,37 +106,51 @@ class Mongod:
         """Wait until mongod is ready for work."""
         await self._ready.wait()
 
-    async def start(self) -> str:
-        """Start mongod and wait until it takes writes; returns the URI. Raises CannotStart."""
+    async def open(self) -> str:
+        """Take the data folder; returns the URI that mongod will have once it is started. Raises CannotStart."""
         program = find_program(self._given_program)
         await asyncio.to_thread(self._home.open)
         try:
             if await asyncio.to_thread(self._home.end_orphan):
                 _log.warning("ended a mongod that an earlier server left behind")
             self._socket = self._home.socket()
-            await self._launch(program)
         except BaseException:
-            await self._end()
             self._home.close()
             raise
-        self._watch = asyncio.create_task(self._supervise(program), name="mongod supervisor")
+        self._program = program
+        return self.uri
+
+    async def start(self) -> str:
+        """Start mongod (`open` comes first) and wait until it takes writes; returns the URI. Raises CannotStart."""
+        if self._program is None:
+            await self.open()
+        try:
+            await self._launch()
+        except BaseException:
+            await self._end()
+            self._close()
+            raise
+        self._watch = asyncio.create_task(self._supervise(), name="mongod supervisor")
         return self.uri
 
     async def stop(self) -> None:
         """Stop supervising and mongod, cleanly."""
         if self._watch is not None:
             self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.wait([self._watch])
             self._watch = None
         await self._end()
+        self._close()
+
+    def _close(self) -> None:
+        self._program = None
         self._home.close()
 
-    async def _launch(self, program: Path) -> None:
+    async def _launch(self) -> None:
         self._home.rotate_log()
         with self._home.output.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), str(program), *self._arguments(),
+                sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), str(self._program), *self._arguments(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -205,7 +220,7 @@ class Mongod:
             await client.admin.command("replSetReconfig", config, force=True)
         return False
 
-    async def _supervise(self, program: Path) -> None:
+    async def _supervise(self) -> None:
         pause = 0.0
         while True:
             started = asyncio.get_running_loop().time()
@@ -222,7 +237,7 @@ class Mongod:
             _log.error("mongod ended and is started again", extra={"exit_code": self._exit_code()})
             await asyncio.sleep(pause)
             try:
-                await self._launch(program)
+                await self._launch()
             except (CannotStart, TimeoutError, OSError):
                 _log.exception("mongod could not be started again")
                 await self._end()
@@ -235,7 +250,9 @@ class Mongod:
         process = self._process
         while process is not None and process.returncode is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _ROTATE_SECONDS)
+                # not wait_for: that of Python 3.11 may lose a cancellation
+                async with asyncio.timeout(_ROTATE_SECONDS):
+                    await process.wait()
             if process.returncode is None and self._home.rotate_log():
                 process.send_signal(signal.SIGUSR1)
 
@@ -249,7 +266,8 @@ class Mongod:
                 with suppress(ProcessLookupError):
                     send()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await process.wait()
         self._home.forget()
 
     def _exit_code(self) -> int | None:

@@ -1,12 +1,13 @@
 """What the authorization server keeps: clients, users, sessions, launches, codes, grants, tokens, keys.
 
 Synchronous, for worker threads: the library that runs the OAuth flows is. Every key starts with the tenant. Secrets are
-kept as digests only, except the signing keys and the TOTP seeds, which must be read back. TTL indexes only clean up
-(once a minute): every query here tests the end itself. Source: docs/decisions/0031.
+kept as digests only, except the signing keys and the TOTP seeds, which must be read back: those are sealed (vault.py).
+TTL indexes only clean up (once a minute): every query here tests the end itself. Source: docs/decisions/0031.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -18,7 +19,9 @@ from fhirserver.store.client import BlockingClient, Document, connect_blocking, 
 from fhirserver.store.console import ConsoleSessions
 from fhirserver.store.oauth_flow import Codes, Launches, Txns
 from fhirserver.store.oauth_grants import Grants
+from fhirserver.store.oauth_sealing import KEYS, Sealing
 from fhirserver.store.oauth_users import Attempts, Sessions, Users
+from fhirserver.store.vault import Vault, place
 
 if TYPE_CHECKING:
     from pymongo.synchronous.database import Database
@@ -36,7 +39,8 @@ class ClientRecord:
 
     `status`: active, disabled, or pending (waits for an administrator). `auth_method`: none, client_secret_basic or
     private_key_jwt. `secret_hash`: SHA-256 of a 256-bit random secret, hex. `scope`: the most it may be granted.
-    `first_party`: the clinic's own, no consent is asked. `can_introspect`: may ask about every token.
+    `first_party`: the clinic's own, no consent is asked. `can_introspect`: may ask about every token. `system_policy`: the
+    role that binds it where no user stands behind it; None: its scopes alone do.
     """
 
     client_id: str
@@ -54,6 +58,7 @@ class ClientRecord:
     scope: str = ""
     first_party: bool = False
     can_introspect: bool = False
+    system_policy: str | None = None
 
 
 _CLIENT_LISTS = ("redirect_uris", "launch_uris", "allowed_origins", "grant_types")
@@ -125,26 +130,31 @@ class KeyRecord:
 class Keys:
     """The signing keys of a tenant, shared by all workers."""
 
-    def __init__(self, database: Database[Document], tenant: str) -> None:
-        self._rows = database["oauth_keys"]
+    def __init__(self, database: Database[Document], tenant: str, vault: Vault) -> None:
+        self._rows = database[KEYS]
         self._tenant = tenant
+        self._vault = vault
 
     def add(self, record: KeyRecord) -> None:
         """Publish and sign with this key from now on; the others retire."""
+        key = f"{self._tenant}/{record.kid}"
+        sealed = self._vault.seal(json.dumps(record.jwk), place(KEYS, key, "jwk"))
         with translated():
-            self._rows.insert_one(
-                {"_id": f"{self._tenant}/{record.kid}", "t": self._tenant, **asdict(record)}
-            )
+            self._rows.insert_one({"_id": key, "t": self._tenant, **asdict(record), "jwk": sealed})
             self._rows.update_many(
                 {"t": self._tenant, "kid": {"$ne": record.kid}, "retired": None},
                 {"$set": {"retired": record.created}},
             )
 
     def all(self) -> list[KeyRecord]:
-        """Every key, newest first."""
+        """Every key, newest first. Raises Unavailable where one cannot be opened."""
         with translated():
             rows = list(self._rows.find({"t": self._tenant}).sort([("created", -1), ("_id", 1)]))
-        return [KeyRecord(row["kid"], row["jwk"], row["created"], row["retired"]) for row in rows]
+        return [KeyRecord(row["kid"], self._jwk(row), row["created"], row["retired"]) for row in rows]
+
+    def _jwk(self, row: Document) -> dict[str, Any]:
+        opened: dict[str, Any] = json.loads(self._vault.open(row["jwk"], place(KEYS, row["_id"], "jwk")))
+        return opened
 
     def drop(self, retired_before: datetime) -> None:
         """Forget keys that retired before that time."""
@@ -155,14 +165,15 @@ class Keys:
 class OAuthStore:
     """All of it. `close` gives the connections back."""
 
-    def __init__(self, client: BlockingClient, database: str, tenant: str) -> None:
+    def __init__(self, client: BlockingClient, database: str, tenant: str, vault: Vault) -> None:
         self._client = client
         rows = client[database]
         self.tenant = tenant
         self.clients = Clients(rows, tenant)
-        self.keys = Keys(rows, tenant)
-        self.users = Users(rows, tenant)
-        self.sessions = Sessions(rows, tenant)
+        self.sealing = Sealing(rows, tenant, vault)
+        self.keys = Keys(rows, tenant, vault)
+        self.users = Users(rows, tenant, vault)
+        self.sessions = Sessions(rows, tenant, vault)
         self.attempts = Attempts(rows, tenant)
         self.txns = Txns(rows, tenant)
         self.launches = Launches(rows, tenant)
@@ -176,7 +187,8 @@ class OAuthStore:
         uri = settings.mongodb_uri
         if uri is None:
             raise ValueError("no MongoDB URI")
-        return cls(connect_blocking(uri.get_secret_value()), settings.database, settings.tenant)
+        blocking = connect_blocking(uri.get_secret_value())
+        return cls(blocking, settings.database, settings.tenant, Vault.of(settings))
 
     def close(self) -> None:
         """Close the connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,10 @@ class GrantRecord:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token as it is kept. `kind`: access or refresh. `expires`: when it ends by itself. `rotated`: refresh, used."""
+    """A token as it is kept. `kind`: access or refresh. `expires`: when it ends by itself.
+
+    `rotated`: a refresh token that was used; `used`: when it first was.
+    """
 
     kind: str
     digest: str
@@ -47,6 +51,7 @@ class TokenRow:
     issued: datetime
     expires: datetime
     rotated: bool = False
+    used: datetime | None = None
 
 
 _GRANT = frozenset(one.name for one in fields(GrantRecord))
@@ -96,6 +101,15 @@ class Grants:
             done = self._grants.update_one(which, {"$set": {"revoked": now}})
         return done.modified_count == 1
 
+    def revoke_of_user(self, user: str, now: datetime, *, keep: str | None = None) -> int:
+        """End the grants of a user; how many. `keep`: those with this scope stand."""
+        which: Document = {"t": self._tenant, "user": user, "revoked": None, "end": {"$gt": now}}
+        if keep is not None:
+            which["scope"] = {"$not": re.compile(f"(^| ){re.escape(keep)}( |$)")}
+        with translated():
+            done = self._grants.update_many(which, {"$set": {"revoked": now}})
+        return done.modified_count
+
     def put_access(self, digest: str, grant: str, scope: str, issued: datetime, expires: datetime) -> None:
         """Keep an access token."""
         row = {"t": self._tenant, "grant": self._key(grant), "scope": scope, "issued": issued, "end": expires}
@@ -124,13 +138,14 @@ class Grants:
             row["issued"],
             row["end"],
             row.get("rotated", False),
+            row.get("used"),
         )
 
-    def claim_refresh(self, digest: str) -> bool:
+    def claim_refresh(self, digest: str, now: datetime) -> bool:
         """Use up a refresh token; False where another call did."""
         with translated():
             done = self._refresh.update_one(
-                {"_id": self._key(digest), "rotated": False}, {"$set": {"rotated": True}}
+                {"_id": self._key(digest), "rotated": False}, {"$set": {"rotated": True, "used": now}}
             )
         return done.modified_count == 1
 

@@ -11,9 +11,13 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import Document, translated
+from fhirserver.store.vault import Vault, place
 
 if TYPE_CHECKING:
     from pymongo.synchronous.database import Database
+
+
+USERS, SESSIONS = "oauth_users", "oauth_sessions"
 
 
 class UserExists(Exception):
@@ -28,7 +32,8 @@ class UserRecord:
     hash. `old_passwords`: hashes that the Brazilian policy forbids to use again, newest first. `fhir_user`: "Type/id" of
     the person's own resource. `acts_for`: patient ids, beside their own, that a patient or related person acts for.
     `totp`: the seed of the second factor (base32), `totp_step`: the last 30 s step whose code was used. `enrol_until`:
-    the second factor may be set up until then.
+    the second factor may be set up until then. `must_change`: the password was set by somebody else, and the next sign-in
+    asks for an own one. `signed_in`: when the user last signed in.
     """
 
     id: str
@@ -44,41 +49,52 @@ class UserRecord:
     totp_step: int = 0
     enrol_until: datetime | None = None
     old_passwords: tuple[str, ...] = ()
+    must_change: bool = False
+    signed_in: datetime | None = None
 
 
 _LISTS = ("roles", "acts_for", "old_passwords")
 _FIELDS = frozenset(field.name for field in fields(UserRecord))
 
 
-def _user(row: Document) -> UserRecord:
-    values: dict[str, Any] = {name: value for name, value in row.items() if name in _FIELDS}
-    values |= {name: tuple(values[name]) for name in _LISTS}
-    return UserRecord(**values)
-
-
 class Users:
-    """The accounts of a tenant."""
+    """The accounts of a tenant. Their seeds are sealed. Reading a seed that cannot be opened raises Unavailable."""
 
-    def __init__(self, database: Database[Document], tenant: str) -> None:
-        self._rows = database["oauth_users"]
+    def __init__(self, database: Database[Document], tenant: str, vault: Vault) -> None:
+        self._rows = database[USERS]
         self._tenant = tenant
+        self._vault = vault
+
+    def _user(self, row: Document) -> UserRecord:
+        values: dict[str, Any] = {name: value for name, value in row.items() if name in _FIELDS}
+        values |= {name: tuple(values[name]) for name in _LISTS}
+        if values.get("totp") is not None:
+            values["totp"] = self._vault.open(values["totp"], place(USERS, row["_id"], "totp"))
+        return UserRecord(**values)
+
+    def _sealed(self, id: str, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("totp") is None:
+            return values
+        where = place(USERS, f"{self._tenant}/{id}", "totp")
+        return {**values, "totp": self._vault.seal(values["totp"], where)}
 
     def get(self, id: str) -> UserRecord | None:
         """The account with this id, disabled or not."""
         with translated():
             row = self._rows.find_one({"_id": f"{self._tenant}/{id}"})
-        return _user(row) if row else None
+        return self._user(row) if row else None
 
     def named(self, name: str) -> UserRecord | None:
         """The account that signs in by this name."""
         with translated():
             row = self._rows.find_one({"t": self._tenant, "name": name.casefold()})
-        return _user(row) if row else None
+        return self._user(row) if row else None
 
     def add(self, record: UserRecord) -> None:
         """Raises UserExists."""
         row: Document = {"_id": f"{self._tenant}/{record.id}", "t": self._tenant}
-        row |= {n: list(v) if n in _LISTS else v for n, v in asdict(record).items()}
+        values = {n: list(v) if n in _LISTS else v for n, v in asdict(record).items()}
+        row |= self._sealed(record.id, values)
         with translated():
             try:
                 self._rows.insert_one(row)
@@ -87,8 +103,9 @@ class Users:
 
     def change(self, id: str, **values: Any) -> None:
         """Set fields of UserRecord."""
+        sealed = self._sealed(id, values)
         with translated():
-            self._rows.update_one({"_id": f"{self._tenant}/{id}"}, {"$set": values})
+            self._rows.update_one({"_id": f"{self._tenant}/{id}"}, {"$set": sealed})
 
     def use_code(self, id: str, step: int) -> bool:
         """Note that the code of this 30 s step was used; False where it, or a later one, was before."""
@@ -101,7 +118,7 @@ class Users:
     def all(self) -> Iterator[UserRecord]:
         """Every account, by name."""
         with translated():
-            yield from map(_user, self._rows.find({"t": self._tenant}).sort("name", 1))
+            yield from map(self._user, self._rows.find({"t": self._tenant}).sort("name", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +126,9 @@ class SessionRecord:
     """A browser that has signed in, or is about to.
 
     `digest`: SHA-256 of the cookie, hex. `stage`: factor (password given, second factor missing), enrol (second factor
-    must be set up), full. `auth_time`: when the password was given. `idle`: unused until then it ends. `tries`: wrong
-    codes so far. `pending`: the seed that is being set up.
+    must be set up), renew (an own password must be chosen), full. `auth_time`: when the password was given. `idle`: unused
+    until then it ends. `tries`: wrong codes so far. `pending`: the seed that is being set up. `before`: when the user had
+    signed in before.
     """
 
     digest: str
@@ -121,21 +139,26 @@ class SessionRecord:
     end: datetime
     tries: int = 0
     pending: str | None = None
+    before: datetime | None = None
 
 
 _SESSION = frozenset(field.name for field in fields(SessionRecord))
 
 
 class Sessions:
-    """The sign-ins of a tenant."""
+    """The sign-ins of a tenant. A seed that is being set up is sealed."""
 
-    def __init__(self, database: Database[Document], tenant: str) -> None:
-        self._rows = database["oauth_sessions"]
+    def __init__(self, database: Database[Document], tenant: str, vault: Vault) -> None:
+        self._rows = database[SESSIONS]
         self._tenant = tenant
+        self._vault = vault
 
     def add(self, record: SessionRecord) -> None:
         """Keep a session."""
-        row = {"_id": f"{self._tenant}/{record.digest}", "t": self._tenant, **asdict(record)}
+        key = f"{self._tenant}/{record.digest}"
+        row = {"_id": key, "t": self._tenant, **asdict(record)}
+        if record.pending is not None:
+            row["pending"] = self._vault.seal(record.pending, place(SESSIONS, key, "pending"))
         with translated():
             self._rows.insert_one(row)
 
@@ -149,7 +172,12 @@ class Sessions:
                 row = self._rows.find_one_and_update(
                     alive, {"$set": {"idle": idle}}, return_document=ReturnDocument.AFTER
                 )
-        return SessionRecord(**{n: v for n, v in row.items() if n in _SESSION}) if row else None
+        if row is None:
+            return None
+        values = {n: v for n, v in row.items() if n in _SESSION}
+        if values.get("pending") is not None:
+            values["pending"] = self._vault.open(values["pending"], place(SESSIONS, row["_id"], "pending"))
+        return SessionRecord(**values)
 
     def count_try(self, digest: str) -> int:
         """Count a try of a code, before it is checked; how many there were with this one."""

@@ -46,8 +46,15 @@ class Relations:
         return f"{self._tenant}/{type}/{id}"
 
     async def roles_of(self, practitioner: str) -> tuple[frozenset[str], frozenset[str]]:
-        """The `Type/id` of a practitioner's PractitionerRoles, and of the organizations they work for."""
-        query = {"t": self._tenant, "ix.practitioner": f"{self._tenant}/{practitioner}"}
+        """The `Type/id` of a practitioner's PractitionerRoles, and of the organizations they work for.
+
+        `practitioner`: `Type/id`; of a PractitionerRole it is that role alone.
+        """
+        key = f"{self._tenant}/{practitioner}"
+        query = {
+            "t": self._tenant,
+            ("_id" if practitioner.startswith("PractitionerRole/") else "ix.practitioner"): key,
+        }
         with translated():
             found = self._database["PractitionerRole"].find(query, {"ix.organization": 1, "ix.active": 1})
             rows = [row for row in await found.to_list() if "false" not in row["ix"].get("active", ())]

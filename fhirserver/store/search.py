@@ -17,6 +17,7 @@ from fhirserver.context import JsonObject, Permission, Version
 from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden, Issue
 from fhirserver.r4.definitions import Definitions
 from fhirserver.search.expression import And, Dates, Expression, Missing, Or, both, hops
+from fhirserver.search.guard import Guard
 from fhirserver.search.include import Include, Path
 from fhirserver.search.modifiers import field_of
 from fhirserver.search.query import SearchQuery
@@ -30,6 +31,7 @@ from fhirserver.store.cursor import Cursors
 from fhirserver.store.documents import VERSION_FIELDS, version_of
 from fhirserver.store.home import AUDIT_TYPE, Database, Home, home_of
 from fhirserver.store.includes import Includer, Match, fields_of
+from fhirserver.store.masked import shown, unrevealing
 from fhirserver.store.order import Position, Stretch, stretches
 from fhirserver.store.resolve import Plan, Resolver
 from fhirserver.store.seen import trace_of
@@ -83,13 +85,21 @@ class Searcher:
         Raises BadRequest (a cursor that is not ours), TooCostly, Unavailable, Forbidden.
         """
         trace = trace_of(permission)
-        run = _Run(self, await self._prepared(query, permission, session), permission, session)
+        prepared, left_out = await self._prepared(query, permission, session)
+        run = _Run(self, prepared, permission, session)
         if query.shown.explain:
             return await run.explain()
         page = await run.page()
         trace.seen.extend(page.matches)
         trace.seen.extend(page.included)
-        return page
+        if permission.masks is None:
+            return page
+        return replace(
+            page,
+            matches=[shown(each, permission) for each in page.matches],
+            included=[shown(each, permission) for each in page.included],
+            issues=(*page.issues, *left_out),
+        )
 
     async def find(
         self,
@@ -108,11 +118,13 @@ class Searcher:
         resolver = self.resolver(permission, session)
         expression = dict(query.filters)[type]
         _check_hops([(type, expression)], permission)
+        if permission.masks is not None:
+            expression = Guard(permission.masks.of, inside=True).guarded(type, expression)
         plan = await resolver.plan(type, expression)
         rows = await resolver.run(type, plan, VERSION_FIELDS, limit)
         found = [self.version(type, document) for document in rows]
         trace.seen.extend(found)
-        return found
+        return [shown(each, permission) for each in found]
 
     def resolver(self, permission: Permission, session: AsyncClientSession | None) -> Resolver:
         """What makes plans for this caller."""
@@ -124,8 +136,11 @@ class Searcher:
 
     async def _prepared(
         self, query: SearchQuery, permission: Permission, session: AsyncClientSession | None
-    ) -> SearchQuery:
-        """The query for the types that are there, with what $everything asks beyond its parameters."""
+    ) -> tuple[SearchQuery, tuple[Issue, ...]]:
+        """The query for the types that are there, with what $everything asks beyond its parameters.
+
+        And what is to be said of types that are left out because the search looks at what is hidden there.
+        """
         filters = [(type, filter) for type, filter in query.filters if type not in permission.denied]
         _check_hops(filters, permission)
         if len(filters) > 1:
@@ -133,10 +148,13 @@ class Searcher:
             filters = [(t, f) for t, f in filters if existing is None or t in existing]
         if query.care_dates != (None, None):
             filters = [(t, both(f, self._care(t, query.care_dates))) for t, f in filters]
+        issues: tuple[Issue, ...] = ()
+        if permission.masks is not None:
+            filters, issues = unrevealing(query, filters, permission.masks)
         includes = query.includes
         if query.surroundings:
             includes = (*includes, self._surroundings(query.types, frozenset(query.surroundings)))
-        return replace(query, filters=tuple(filters), includes=includes)
+        return replace(query, filters=tuple(filters), includes=includes), issues
 
     async def existing(self, session: AsyncClientSession | None) -> frozenset[str] | None:
         """The types that have a collection; None inside a transaction, which cannot list them."""
@@ -310,7 +328,7 @@ class _Run:
 
     async def explain(self) -> FoundPage:
         """How the database answers the first page: a Parameters resource. For unrestricted agents only."""
-        if self.permission.restrictions or self.permission.denied - {AUDIT_TYPE}:
+        if self.permission.restrictions or self.permission.masks or self.permission.denied - {AUDIT_TYPE}:
             raise Forbidden("_explain is for operators, who may see everything.", code="explain-forbidden")
         if len(self.query.filters) != 1 or self.query.shown.contained != "false":
             raise BadRequest(

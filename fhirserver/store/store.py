@@ -16,6 +16,7 @@ from fhirserver.store.documents import HISTORY, Clock, Indexer, system_clock
 from fhirserver.store.home import Database, Home
 from fhirserver.store.indexes import LOCKS, Collections
 from fhirserver.store.lanes import SessionLane, SharedLane
+from fhirserver.store.masked import shown
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import Compile, Restrictions, compile_nothing
 from fhirserver.store.seen import trace_of
@@ -28,7 +29,8 @@ class Store:
     """Versions of resources in one database for one tenant.
 
     Every call takes the `permission` under which it is made; what that does not cover does not exist for it. A
-    permission without an audit context is a fault of the caller (RuntimeError).
+    permission without an audit context is a fault of the caller (RuntimeError). What of a resource is hidden from the
+    caller is not in the versions that are given out; `change` in `modify` sees the whole, and hands it to nobody.
     Errors are OutcomeErrors; Unavailable (with retry_after) while the database does not answer.
     """
 
@@ -109,22 +111,23 @@ class Store:
         trace = trace_of(permission)
         version = await read.read(self._parts, type, id, permission)
         trace.seen.append(version)
-        return version
+        return shown(version, permission)
 
     async def vread(self, type: str, id: str, vid: int, *, permission: Permission) -> Version:
         """Version `vid`. Raises NotFound, or Gone where that version is a deletion."""
         trace = trace_of(permission)
         version = await read.vread(self._parts, type, id, vid, permission)
         trace.seen.append(version)
-        return version
+        return shown(version, permission)
 
     async def current(self, type: str, id: str, *, permission: Permission) -> Version | None:
         """The current version, also a deletion, or None."""
         trace = trace_of(permission)
         version = await read.current(self._parts, type, id, permission)
-        if version is not None:
-            trace.seen.append(version)
-        return version
+        if version is None:
+            return None
+        trace.seen.append(version)
+        return shown(version, permission)
 
     async def create(self, type: str, id: str, resource: JsonObject, *, permission: Permission) -> Version:
         """Store the first version of a resource; stamps id and meta.
@@ -135,23 +138,31 @@ class Store:
         trace = trace_of(permission)
         version = await write.create(self._parts, type, id, resource, permission)
         trace.seen.append(version)
-        return version
+        return shown(version, permission)
 
     async def modify(
-        self, type: str, id: str, change: write.Change, *, permission: Permission, method: str
+        self,
+        type: str,
+        id: str,
+        change: write.Change,
+        *,
+        permission: Permission,
+        method: str,
+        submitted: JsonObject | None = None,
     ) -> Version:
         """Store what `change` makes of the current version, as a compare-and-set.
 
         `change` gets the current version (perhaps a deletion, None where there is none) and answers the new
         resource, DELETE, or None to leave things as they are; then what is current is returned. It runs again
         when another write came first, so it must have no effect of its own and must not modify the same
-        resource. `method`: the verb to record. Raises what change raises, NotFound where nothing is there to
-        leave or delete, Conflict after too many lost races.
+        resource. `method`: the verb to record. `submitted`: the resource as it was sent, where it is all sent: one that
+        the permission does not cover is refused (Forbidden) whatever is stored. Raises what change raises, NotFound
+        where nothing is there to leave or delete, Conflict after too many lost races.
         """
         trace = trace_of(permission)
-        version = await write.modify(self._parts, type, id, change, permission, method)
+        version = await write.modify(self._parts, type, id, change, permission, method, submitted)
         trace.seen.append(version)
-        return version
+        return shown(version, permission)
 
     async def history(
         self,
@@ -173,7 +184,9 @@ class Store:
         question = history.Question(type, id, since, at)
         page = await history.history(self._parts, question, count=count, cursor=cursor, permission=permission)
         trace.seen.extend(page.versions)
-        return page
+        if permission.masks is None:
+            return page
+        return dataclasses.replace(page, versions=tuple(shown(each, permission) for each in page.versions))
 
     async def owners(self, type: str, id: str) -> tuple[str, ...] | None:
         """The patients of what is stored under this id, none too; None where there is nothing or only a deletion.

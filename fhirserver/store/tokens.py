@@ -78,6 +78,8 @@ def _pipeline(tenant: str, digest: str, now: datetime) -> list[Document]:
 def _record(digest: str, row: Document) -> TokenRecord:
     grant: Document = row["g"]
     user: Document = next(iter(row["user"]), {})
+    client: Document = next(iter(row["client"]), {})
+    policy = client.get("system_policy") if grant["user"] is None else None
     fhir_user: str | None = user.get("fhir_user")
     type, _, id = (fhir_user or "").partition("/")
     own = {id} if type == "Patient" else set()
@@ -88,7 +90,7 @@ def _record(digest: str, row: Document) -> TokenRecord:
         client=grant["client"],
         user=grant["user"],
         fhir_user=fhir_user,
-        roles=frozenset(user.get("roles", ())),
+        roles=frozenset((policy,) if policy is not None else user.get("roles", ())),
         patient=grant["context"].get("patient"),
         acts_for=frozenset(own | set(user.get("acts_for", ()))),
         grant=grant["id"],

@@ -36,9 +36,10 @@ class Turns:
         mine = False
         try:
             try:
-                mine = await asyncio.wait_for(queue.lock.acquire(), self._patience)
+                async with asyncio.timeout(self._patience):
+                    mine = await queue.lock.acquire()
             except TimeoutError:
-                mine = False
+                pass
             yield
         finally:
             if mine:

@@ -26,6 +26,7 @@ from fhirserver.store.documents import (
     version_of,
 )
 from fhirserver.store.kept import check_kept, with_own_source
+from fhirserver.store.masked import check_marks, check_shown
 from fhirserver.store.parts import Parts
 from fhirserver.store.restrict import not_found
 from fhirserver.store.visible import are_visible
@@ -61,22 +62,28 @@ async def create(parts: Parts, type: str, id: str, resource: JsonObject, permiss
 
 
 async def modify(
-    parts: Parts, type: str, id: str, change: Change, permission: Permission, method: str
+    parts: Parts,
+    type: str,
+    id: str,
+    change: Change,
+    permission: Permission,
+    method: str,
+    submitted: JsonObject | None = None,
 ) -> Version:
     """Replace what is current by what `change` makes of it; see Store.modify."""
     await _check_target(parts, type, id)
     key = key_of(parts.tenant, type, id)
     if parts.lane.session is not None:  # a lost race ends the transaction, which is then run again
-        if (version := await _attempt(parts, type, id, change, permission, method)) is None:
+        if (version := await _attempt(parts, type, id, change, permission, method, submitted)) is None:
             raise contention()
         return version
     if not parts.turns.busy(key):
-        version = await _attempt(parts, type, id, change, permission, method)
+        version = await _attempt(parts, type, id, change, permission, method, submitted)
         if version is not None:
             return version
     async with parts.turns.turn(key):
         for attempt in range(ATTEMPTS):
-            version = await _attempt(parts, type, id, change, permission, method)
+            version = await _attempt(parts, type, id, change, permission, method, submitted)
             if version is not None:
                 return version
             pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
@@ -85,16 +92,29 @@ async def modify(
 
 
 async def _attempt(
-    parts: Parts, type: str, id: str, change: Change, permission: Permission, method: str
+    parts: Parts,
+    type: str,
+    id: str,
+    change: Change,
+    permission: Permission,
+    method: str,
+    submitted: JsonObject | None,
 ) -> Version | None:
     """The version after one run of `change`, None when another write came first."""
     key = key_of(parts.tenant, type, id)
     document = await lanes.load(parts.lane, type, key)
     before = version_of(document, type, id) if document else None
-    if before is None and parts.restrictions.filter(permission, type) is not None:
-        raise not_found(type, id)  # to create here would tell which ids are taken
-    if before is not None and not all(await are_visible(parts, [before], permission)):
+    if before is None:  # to create here would tell which ids are taken
+        hidden = parts.restrictions.filter(permission, type) is not None
+    else:
+        hidden = not all(await are_visible(parts, [before], permission))
+    if hidden:
+        if submitted is not None:  # refused for what it is, whatever is stored under the id
+            sent = _prepare(parts, type, id, submitted, None, method, permission)
+            await _check_covered(parts, sent, permission)
         raise not_found(type, id)
+    if method != "DELETE":
+        check_shown(before, permission)
     wanted = await change(before)
     if wanted is None or (wanted is DELETE and (before is None or before.deleted)):
         if before is None:
@@ -132,8 +152,13 @@ async def _check_permitted(
     parts: Parts, new: Prepared, resource: JsonObject, permission: Permission, before: Version | None = None
 ) -> None:
     """What an agent writes must be within what it may see, and leave alone what is not its own. Raises Forbidden."""
-    type = new.version.type
     check_kept(permission, before, resource)
+    check_marks(before, new.version.raw, resource)
+    await _check_covered(parts, new, permission)
+
+
+async def _check_covered(parts: Parts, new: Prepared, permission: Permission) -> None:
+    type = new.version.type
     if parts.restrictions.filter(permission, type) is None:
         return
     if not all(await are_visible(parts, [new.version], permission)):

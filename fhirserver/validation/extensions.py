@@ -11,37 +11,74 @@ from typing import Any
 
 from fhirserver.outcome import IssueCode, OutcomeError
 from fhirserver.r4.elements import Element, Elements
+from fhirserver.r4.fhirpath.evaluate import Selection
 from fhirserver.validation.problems import Check, Problem, Problems, Scope
 
 Json = dict[str, Any]
-Contexts = tuple[tuple[str, str], ...]
 NOT_HERE = "The definition of this extension does not allow it here."
 
 
 @dataclass(frozen=True, slots=True)
+class Contexts:
+    """Where an extension may stand.
+
+    `elements`: paths and types. `extensions`: urls of the extensions around it. `selections`: FHIRPath expressions
+    over the resource that select the elements. `notes`: those that are not evaluated, in words; then it may stand
+    anywhere.
+    """
+
+    elements: frozenset[str]
+    extensions: frozenset[str]
+    selections: tuple[Selection, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any], compile: Callable[[str], Selection]) -> Contexts:
+        """From the StructureDefinition of an extension."""
+        given: dict[str, list[str]] = {"element": [], "extension": [], "fhirpath": []}
+        for context in definition.get("context") or ():
+            if isinstance(context, dict) and context.get("type") in given:
+                given[context["type"]].append(str(context.get("expression", "")))
+        selections, notes = [], []
+        for expression in given["fhirpath"]:
+            try:
+                selections.append(compile(expression))
+            except OutcomeError as error:
+                notes.append(f"A context of the extension is not evaluated: {error.issues[0].text}")
+        return cls(
+            frozenset(given["element"]), frozenset(given["extension"]), tuple(selections), tuple(notes)
+        )
+
+    def has(self, holder: Any) -> bool:
+        """Whether `holder` is an extension around which it may stand."""
+        url = holder.get("url") if isinstance(holder, dict) else None
+        return isinstance(url, str) and url in self.extensions
+
+
+@dataclass(frozen=True, slots=True)
 class KnownExtension:
-    """`contexts`: (type, expression) pairs. `modifier`: it belongs into modifierExtension. `check`: of its content."""
+    """`modifier`: it belongs into modifierExtension. `check`: of its content."""
 
     contexts: Contexts
     modifier: bool
     check: Check | None
 
     @classmethod
-    def of(cls, definition: Mapping[str, Any], overlay: Callable[[str], Check | None]) -> KnownExtension:
+    def of(
+        cls,
+        definition: Mapping[str, Any],
+        overlay: Callable[[str], Check | None],
+        compile: Callable[[str], Selection],
+    ) -> KnownExtension:
         """From its StructureDefinition. A definition that cannot be compiled checks nothing of the content."""
         held = definition.get("differential") or definition.get("snapshot") or {}
         rows = held.get("element") if isinstance(held, dict) else None
         root = next((r for r in rows or () if isinstance(r, dict) and r.get("path") == "Extension"), {})
-        contexts = tuple(
-            (str(c.get("type", "")), str(c.get("expression", "")))
-            for c in definition.get("context") or ()
-            if isinstance(c, dict)
-        )
         try:
             check = overlay(definition["url"])
         except OutcomeError:
             check = None
-        return cls(contexts, bool(root.get("isModifier")), check)
+        return cls(Contexts.of(definition, compile), bool(root.get("isModifier")), check)
 
 
 class ExtensionRules:
@@ -73,9 +110,7 @@ class ExtensionRules:
                 if modifier:
                     text = "This extension is no modifier and belongs into extension."
                 problems = [*(problems or ()), Problem("extension-modifier", IssueCode.EXTENSION, text)]
-            if not any(
-                kind == "fhirpath" or (kind == "element" and place in here) for kind, place in known.contexts
-            ):
+            if not known.contexts.notes and here.isdisjoint(known.contexts.elements):
                 scope.doubt(value, known.contexts)
             return problems
 
@@ -108,9 +143,13 @@ class ExtensionRules:
             above = self._elements.base(above)
 
 
-def misplaced(scope: Scope, resource: Json, elements: Elements) -> Problems:
-    """The doubtful extensions of a resource that stand where their definition does not allow them."""
+def misplaced(scope: Scope, resource: Json, elements: Elements, *, sound: bool) -> Problems:
+    """The doubtful extensions of a resource that stand where their definition does not allow them.
+
+    `sound`: the resource has no errors of its type, which may keep a FHIRPath context from making sense.
+    """
     wanted = {id(extension): contexts for extension, contexts in scope.doubtful or ()}
+    selected = Selected(resource)
     found: Problems = []
     for steps in _lead(resource, [], wanted):
         place = Place.of(resource, elements)
@@ -119,13 +158,56 @@ def misplaced(scope: Scope, resource: Json, elements: Elements) -> Problems:
             values.append(values[-1][step])
             place.enter(step, values[-1])
         holder = values[-3] if isinstance(steps[-1], int) else values[-2]
-        url = holder.get("url") if isinstance(holder, dict) else None
-        if not any(
-            (kind == "element" and expression in place.around) or (kind == "extension" and expression == url)
-            for kind, expression in wanted[id(values[-1])]
-        ):
-            found.append(Problem("extension-context", IssueCode.EXTENSION, NOT_HERE, place.path[::-1]))
+        contexts = wanted[id(values[-1])]
+        if contexts.has(holder) or not place.around.isdisjoint(contexts.elements):
+            continue
+        if contexts.selections and not sound:
+            continue
+        try:
+            if selected.has(holder, contexts.selections, values[:-1]):
+                continue
+            problem = Problem("extension-context", IssueCode.EXTENSION, NOT_HERE, place.path[::-1])
+        except OutcomeError as error:
+            text = f"Whether this extension is allowed here cannot be evaluated: {error.issues[0].text}"
+            problem = Problem(
+                "extension-context-not-evaluated", IssueCode.PROCESSING, text, place.path[::-1], "warning"
+            )
+        found.append(problem)
     return found
+
+
+class Selected:
+    """What expressions select in a resource and in those that it contains; each is evaluated once."""
+
+    def __init__(self, root: Json) -> None:
+        self._root = root
+        self._known: dict[tuple[Selection, int], frozenset[int] | OutcomeError] = {}
+
+    def has(self, holder: Any, selections: Iterable[Selection], way: list[Any]) -> bool:
+        """Whether one of them selects the JSON `holder`: an element, or what a primitive has beside its value.
+
+        `way`: the values from the root to the extension. Raises PathError.
+        """
+        around = next(value for value in reversed(way) if isinstance(value, dict) and "resourceType" in value)
+        return any(id(holder) in self._ids(selection, around) for selection in selections)
+
+    def _ids(self, selection: Selection, resource: Json) -> frozenset[int]:
+        key = (selection, id(resource))
+        if key not in self._known:
+            self._known[key] = self._select(selection, resource)
+        known = self._known[key]
+        if isinstance(known, OutcomeError):
+            raise known
+        return known
+
+    def _select(self, selection: Selection, resource: Json) -> frozenset[int] | OutcomeError:
+        try:
+            items = selection(resource, self._root)
+        except OutcomeError as error:
+            return error
+        return frozenset(
+            id(part) for item in items for part in (item.value, item.extra) if isinstance(part, dict)
+        )
 
 
 def _lead(value: Any, steps: list[str | int], wanted: Mapping[int, Contexts]) -> Iterator[list[str | int]]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fhirserver.validation import rules_clinical, rules_definitions, rules_types
+from fhirserver.validation import rules_clinical, rules_definitions, rules_structures, rules_types
 from fhirserver.validation.rules import Test
 
-TESTS: Mapping[str, Test] = rules_types.TESTS | rules_clinical.TESTS | rules_definitions.TESTS
+TESTS: Mapping[str, Test] = (
+    rules_types.TESTS | rules_clinical.TESTS | rules_definitions.TESTS | rules_structures.TESTS
+)
 """Invariant key, followed by its path where the key has several meanings -> predicate of the JSON value."""
 
 MOVED: Mapping[str, str] = {"sdf-8": "StructureDefinition", "sdf-8a": "StructureDefinition"}

@@ -78,7 +78,10 @@ class Profiled:
         if not scope.profiled:
             return problems
         if scope.doubtful is not None:
-            problems = [*(problems or ()), *misplaced(scope, resource, self.profiles.elements)] or None
+            problems = [
+                *(problems or ()),
+                *misplaced(scope, resource, self.profiles.elements, sound=not has_errors(problems)),
+            ] or None
         return self._more(type, resource, scope, problems, asked)
 
     def check_contained(self, resource: Json, scope: Scope, problems: Problems | None) -> Problems | None:

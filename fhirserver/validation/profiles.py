@@ -122,7 +122,8 @@ class Profiles:
         """What of a profile cannot be checked here, in words. Raises OutcomeError as overlay does."""
         url = canonical.partition("|")[0]
         self.overlay(url)
-        return self._notes[url]
+        extension = self.extension(url)
+        return self._notes[url] + (extension.contexts.notes if extension is not None else ())
 
     def conforms_to_one(self, canonicals: tuple[str, ...]) -> Callable[[Any, Scope], bool]:
         """A test: a value is of the type of one of the profiles and conforms to it."""
@@ -145,7 +146,11 @@ class Profiles:
         if url not in self._extensions:
             definition = self.definitions.get(url)
             known = definition is not None and definition.get("type") == "Extension"
-            self._extensions[url] = KnownExtension.of(definition or {}, self.overlay) if known else None
+            self._extensions[url] = (
+                KnownExtension.of(definition or {}, self.overlay, self.expressions.selection)
+                if known
+                else None
+            )
         return self._extensions[url]
 
     def _member_of(self, value: Any, type: str, canonical: str) -> bool | None:

@@ -132,7 +132,7 @@ class Year:
         self._builder, self._rng, self._events = builder, rng, events
         self._told = RestEvents(builder, queries, lambda version: version.patients or ())
         self._now = 0
-        self._security = SecurityEvents(builder, Recorder(chain, Bounds(30.0)), queries, lambda: self._now)
+        self._security = SecurityEvents(builder, Recorder([chain], Bounds(30.0)), queries, lambda: self._now)
 
     def of(self, number: int) -> list[Event]:
         """Event `number` of the year."""

@@ -195,7 +195,7 @@ async def acknowledged_and_stored(mongod: Mongod, log_class: type[AuditLog]) -> 
     await Collections(Home(database)).ensure(["AuditEvent"])
     await client.admin.command({"setParameter": 1, "journalCommitInterval": 500})
     log = log_class(database, "default", 2000)
-    record = Recorder(Chain(log, KEY, {"at": NOW}), Bounds(30.0))
+    record = Recorder([Chain(log, KEY, {"at": NOW})], Bounds(30.0))
     system = SystemEvents(a_builder(), lambda: NOW)
     known: set[str] = set()
     killed, enough = asyncio.Event(), asyncio.Event()

@@ -23,17 +23,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the embedded Mo
 class Running:
     """A server of the stub application on its own data folder."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, wait: bool = True, **settings: str) -> None:
         self.port = free_port()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FHIRSERVER_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.stub_application", "serve", "--port", str(self.port),
              "--data-dir", str(folder / "data"), *flags],
-            cwd=ROOT, env=clean | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+            cwd=ROOT, env=clean | {"PYTHONPATH": str(ROOT)} | settings, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
         self.said = []
-        for line in self.process.stdout:
+        for line in self.process.stdout if wait else ():
             self.said.append(line)
             if line.startswith("stop"):
                 break
@@ -60,8 +60,8 @@ class Running:
 def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     servers: list[Running] = []
 
-    def run(*flags: str) -> Running:
-        servers.append(Running(tmp_path, *flags))
+    def run(*flags: str, **more: Any) -> Running:
+        servers.append(Running(tmp_path, *flags, **more))
         return servers[-1]
 
     yield run
@@ -125,3 +125,34 @@ def test_a_port_in_use_is_named(start: Callable[..., Running], capfd: pytest.Cap
     server = start()
     assert start("--port", str(server.port)).process.wait(30) == 1
     assert f"port {server.port}" in capfd.readouterr().err
+
+
+def a_mongod(folder: Path, *does: str) -> str:
+    """A program in the place of mongod."""
+    program = folder / "mongod"
+    program.write_text("\n".join(("#!/bin/sh", *does)) + "\n")
+    program.chmod(0o700)
+    return str(program)
+
+
+def test_a_mongod_that_cannot_start_ends_the_server_with_its_words(
+    start: Callable[..., Running], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = a_mongod(tmp_path, "echo 'the disk is on fire'", "exit 1")
+    server = start(FHIRSERVER_MONGOD=broken)
+    assert server.process.wait(30) == 1
+    assert "It said: the disk is on fire" in capfd.readouterr().err
+    assert "ready" not in "".join(server.said)
+    assert "ready" in "".join(start().said), "the data folder is free again, and the real one serves"
+
+
+def test_a_server_can_be_stopped_while_mongod_is_still_starting(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    never = a_mongod(tmp_path, "exec sleep 600")
+    server = start(wait=False, FHIRSERVER_MONGOD=never)
+    wait_until(lambda: len(server.family()) >= 3)  # granian's resource tracker, the worker and mongod
+    family = server.family()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    wait_until(lambda: not any(map(is_alive, family)))

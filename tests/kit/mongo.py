@@ -123,5 +123,5 @@ def database_name(mongodb_uri: str) -> Iterator[str]:
     """The name of a database that is not there yet; dropped after the test."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
-    with pymongo.MongoClient(mongodb_uri) as client:
+    with pymongo.MongoClient(mongodb_uri, socketTimeoutMS=60_000) as client:
         client.drop_database(name)

@@ -37,6 +37,7 @@ from tests.kit.corpus import definitions
 from tests.kit.server import Server
 
 PASSWORD = "nuvem lenta pinta o muro 7"
+OWN = "vento morno leva a pipa 4"
 CALLBACK = "https://app.example/cb"
 FULL = "openid fhirUser launch launch/patient launch/encounter offline_access online_access patient/*.cruds user/*.cruds"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -296,10 +297,12 @@ class Person:
         return self._follow(response)
 
     def sign_in(self, user: UserRecord, password: str = PASSWORD) -> httpx.Response:
-        """Fill in the sign-in form, and the second factor where it is asked for."""
+        """Fill in the sign-in form, and the second factor and an own password (OWN) where they are asked for."""
         response = self.send(username=user.name, password=password)
         if user.totp is not None and 'name="code"' in response.text:
             response = self.send(code=code_of(user.totp))
+        if 'action="/auth/renew"' in response.text:
+            response = self.send(password=OWN, again=OWN)
         return response
 
     def approve(self, patient: str | None = None, **fields: str) -> httpx.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from tests.kit.client import Fhir
 from tests.kit.issuer import Issuer
 from tests.kit.server import Server
 from tests.kit.tokens import Callers
-from tests.security import clinic
+from tests.security import clinic, masked
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,8 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(scope="session")
 def callers(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
     """The clinic's server. Tests that change it change only what they made themselves."""
-    with Server(tmp_path_factory.mktemp("sec") / "data", **issuer.settings()) as server:
+    settings = issuer.settings() | {"roles": json.dumps(masked.ROLES)}
+    with Server(tmp_path_factory.mktemp("sec") / "data", **settings) as server:
         made = Callers(server, issuer)
         clinic.fill(made.client("system", "system/*.cruds"), dt.datetime.now(dt.UTC).date().isoformat())
         yield made

@@ -64,7 +64,10 @@ def test_a_write_stays_within_the_constraint_before_and_after(callers: Callers, 
     assert made.status_code == 201
     moved = observation(made.json()["id"], "p4", "vital-signs")
     assert_outcome(client.update(moved), 403, "forbidden", "outside-permission")
-    assert_outcome(client.update(observation("vital4", "p4")), 404, "not-found", "resource-unknown")
+    for id in ("vital4", "absent"):  # within the constraint, and not; the id makes no difference
+        assert_outcome(client.update(observation(id, "p4")), 404, "not-found", "resource-unknown")
+        outside = client.update(observation(id, "p4", "vital-signs"))
+        assert_outcome(outside, 403, "forbidden", "outside-permission")
     assert client.update(made.json() | {"status": "amended"}).status_code == 200
     assert system.get("/Observation/vital4").json()["meta"]["versionId"] == "1"
 

@@ -181,7 +181,9 @@ def test_a_consent_binds_writes_and_apps(callers: Callers, consents: Consents) -
     doctor = callers.client("doctor", "user/*.cruds")
     ehr = callers.client("doctor", "patient/*.cruds", patient="p4")
     for client in (doctor, ehr):
-        assert_outcome(client.update(observation("lab4", "p4")), 404, "not-found", "resource-unknown")
+        for id in ("lab4", "absent"):
+            answer = client.update(observation(id, "p4"))
+            assert_outcome(answer, 403, "forbidden", "outside-permission")
         assert_outcome(client.create(observation("x", "p4")), 403, "forbidden", "outside-permission")
         assert ids(client, "/Observation?patient=p4") == set()
 

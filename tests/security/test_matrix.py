@@ -60,7 +60,7 @@ OPERATION_LETTERS: dict[str, tuple[str | None, str | None, str | None]] = {
     "lookup": (None, "r|s", None),
     "subsumes": ("r|s", "r|s", None),
     "translate": ("r|s", "r|s", None),
-    "validate": ("c|u", "c|u", None),
+    "validate": ("rc|ru", "c|u", None),
     "proof": ("r", None, None),
     "checkpoint": (None, "s", None),
     "consistency": (None, "s", None),

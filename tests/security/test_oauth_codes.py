@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from fhirserver.access.oauth.parts import Visit, utc_now
+from fhirserver.access.oauth.request import SmartRequest
+from fhirserver.access.oauth.server import SmartServer
+from fhirserver.settings import OAuth
 from fhirserver.store.oauth_users import UserRecord
 from tests.kit.oauth import CALLBACK, App, Person, Realm, challenge, tokens_of, told, web
 
@@ -96,6 +102,31 @@ def test_an_old_refresh_token_ends_the_family(realm: Realm, code: Any) -> None:
     assert error(app.refresh(first["refresh_token"])) == "invalid_grant"
     assert error(app.refresh(second["refresh_token"])) == "invalid_grant"
     assert not works(realm, second["access_token"])
+
+
+def test_within_the_leeway_a_lost_answer_can_be_fetched_again_and_later_it_ends_the_family(
+    realm: Realm, code: Any
+) -> None:
+    app, one = code()
+    first = app.redeem(one).json()["refresh_token"]
+    clock = [utc_now()]
+    parts = replace(realm.parts, settings=OAuth(refresh_reuse_leeway_s=10), clock=lambda: clock[0])
+
+    def refresh(token: str) -> tuple[int, Any]:
+        form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": app.id}
+        status, body, _ = SmartServer(parts).token(SmartRequest("POST", form, Visit("test")))
+        return status, body
+
+    answers = [refresh(first)]
+    clock[0] += timedelta(seconds=9)
+    answers.append(refresh(first))
+    assert [status for status, _ in answers] == [200, 200]
+    assert len({body["refresh_token"] for _, body in answers}) == 2
+    assert all(works(realm, body["access_token"]) for _, body in answers)
+    clock[0] += timedelta(seconds=2)
+    status, body = refresh(first)
+    assert (status, body["error"]) == (400, "invalid_grant")
+    assert not any(works(realm, body["access_token"]) for _, body in answers)
 
 
 def test_another_client_gets_nothing_for_a_code_or_refresh_token(realm: Realm, code: Any) -> None:
@@ -234,6 +265,7 @@ def test_the_audience_may_end_in_a_slash_and_be_called_resource(realm: Realm, na
         ({"scope": ""}, "invalid_scope"),
         ({"scope": "system/*.rs"}, "invalid_scope"),
         ({"scope": "nonsense"}, "invalid_scope"),
+        ({"scope": "patient/Group.rs patient/Task.rs patient/Practitioner.cud"}, "invalid_scope"),
         ({"request": "x.y.z"}, "request_not_supported"),
         ({"request_uri": "https://a.example/r"}, "request_uri_not_supported"),
         ({"prompt": "none"}, "login_required"),
@@ -244,6 +276,33 @@ def test_other_wrong_requests_are_told_to_the_app(realm: Realm, wrong: dict[str,
     answer = told(Person(app.root).open(app.url(**wrong)))
     assert answer["error"] == expected
     assert answer["iss"] == app.root
+
+
+@pytest.mark.parametrize("constraint", ["code:in=http://a.example/vs", "code:below=x", "subject.name=x"])
+def test_a_constraint_with_a_modifier_is_refused_with_its_reason(realm: Realm, constraint: str) -> None:
+    asked = f"Observation.rs?{constraint}"
+    answer = told(Person(realm.server.root).open(realm.app().url(f"patient/{asked}")))
+    assert answer["error"] == "invalid_scope"
+    assert "without modifiers" in answer["error_description"]
+    service = realm.service().credentials(f"system/{asked} system/Patient.rs").json()
+    assert service["error"] == "invalid_scope"
+    assert "without modifiers" in service["error_description"]
+    plain = told(Person(realm.server.root).open(realm.app().url("system/Patient.rs")))
+    assert "without modifiers" not in plain["error_description"]
+
+
+def test_of_a_patient_scope_only_what_it_can_reach_is_granted_and_told(
+    realm: Realm, patients: tuple[str, str]
+) -> None:
+    app, person = realm.app(), Person(realm.server.root)
+    person.open(
+        app.url("patient/Patient.cruds patient/Schedule.cruds patient/Group.rs patient/Coverage.cruds")
+    )
+    assert "patient/Group" not in person.sign_in(realm.user("reception")).text
+    person.send(decision="search", q="souza")
+    tokens = app.redeem(told(person.approve(patients[0]))["code"]).json()
+    assert tokens["scope"] == "patient/Patient.rus patient/Schedule.rs patient/Coverage.crus"
+    assert tokens["patient"] == patients[0]
 
 
 def test_without_a_word_nothing_is_granted(realm: Realm, session: Person, patients: Any) -> None:
@@ -258,6 +317,10 @@ def test_prompt_login_asks_for_the_password_again(realm: Realm, session: Person)
     app = realm.app(first_party=True)
     assert "code" in told(session.open(app.url("openid")))
     assert 'name="password"' in session.open(app.url("openid", prompt="login")).text
+    number = dict(session.form["fields"])
+    answer = {"txn": number["txn"], "csrf": number["csrf"], "decision": "approve", "scope": "openid"}
+    skipped = session.http.post(f"{session.root}/auth/consent", data=answer)
+    assert skipped.headers["location"].startswith("/auth/continue?txn=")
 
 
 def test_a_client_that_may_not_use_codes_is_told_so(realm: Realm) -> None:

@@ -381,16 +381,26 @@ def test_a_fresh_server_lets_nobody_in(
             ("console", "none", True)
         ]
         assert web().get(f"{server.fhir}/Patient").status_code == 401
+        for path in ("/docs", "/openapi.json", "/metrics"):  # I6: for this machine alone
+            assert web().get(server.root + path).status_code == 404
         # beside it: behind https every cookie is bound to the host and to https
         response = web().get(f"{server.root}/auth/logout")
         assert response.headers["set-cookie"].startswith("__Host-fhirserver-browser=")
         assert "Secure" in response.headers["set-cookie"]
         assert "Domain" not in response.headers["set-cookie"]
-        # and one address cannot call without end
+        # and one address cannot call without end, here or at the pages that sign in through the server
+        start = web().get(f"{server.root}/console/sign-in")
+        assert start.headers["location"].startswith("/auth/authorize?")
         with httpx.Client(base_url=server.root) as client:
             answers = [client.post("/auth/token", data={"grant_type": "refresh_token"}) for _ in range(40)]
         assert {answer.status_code for answer in answers} == {400, 429}
         assert answers[-1].json()["error"] == "temporarily_unavailable"
         assert int(answers[-1].headers["retry-after"]) >= 1
+        begun = fresh.store.console._rows.count_documents({})
+        for path in ("/console/sign-in", "/console/callback?code=x&state=y"):
+            slowed = web().get(server.root + path)
+            assert slowed.status_code == 429
+            assert int(slowed.headers["retry-after"]) >= 1
+        assert fresh.store.console._rows.count_documents({}) == begun
         made = fresh.user("admin", totp=False)
         assert fresh.store.users.named(made.name.upper()) is not None

@@ -141,6 +141,32 @@ def test_the_identity_scope_opens_the_own_resource_and_nothing_else(callers: Cal
     assert callers.client("ana", "openid", patient="p1").get("/Patient/p1").status_code == 403
 
 
+def test_a_body_out_of_reach_is_refused_alike_under_every_id(callers: Callers) -> None:
+    client = callers.client("doctor", "user/Observation.u")
+    ids = ("lab4", "lab2", "absent")  # of a linked patient, of another one, of nobody
+    outside = [client.update(observation(id, "p2")) for id in ids]
+    for answer in outside:
+        assert_outcome(answer, 403, "forbidden", "outside-permission")
+        assert "etag" not in answer.headers
+    assert len({answer.text for answer in outside}) == 1
+    within = [client.update(observation(id, "p4")) for id in ids]
+    assert [answer.status_code for answer in within] == [200, 404, 404]
+    assert within[1].text == within[2].text
+
+
+def test_what_is_stored_is_judged_for_those_who_may_read_it(callers: Callers) -> None:
+    for letters in ("c", "u", "cuds"):
+        for query in ("", "?mode=delete", "?mode=profile"):
+            answer = callers.client("system", f"system/Observation.{letters}").get(
+                f"/Observation/lab1/$validate{query}"
+            )
+            assert_outcome(answer, 403, "forbidden", "scope-insufficient")
+    readers = callers.client("doctor", "user/Observation.ru")
+    assert readers.get("/Observation/lab4/$validate").status_code == 200
+    hidden, absent = (readers.get(f"/Observation/{id}/$validate") for id in ("lab2", "absent"))
+    assert (hidden.status_code, hidden.text) == (404, absent.text)
+
+
 def test_verbs_in_disguise_change_nothing(callers: Callers) -> None:
     reader = callers.client("doctor", "user/Observation.rs")
     for headers in ({"x-http-method-override": "DELETE"}, {"x-method-override": "PUT"}):

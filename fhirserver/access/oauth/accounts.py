@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from fhirserver.access.oauth import passwords
+from fhirserver.access.oauth.changing import change_password
 from fhirserver.access.oauth.signin import ENROL_WITHIN, needs_factor
 from fhirserver.store.oauth_users import UserRecord
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{1,63}")
 _OWN = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_KEPT_OLD = 3
 
 
 class AccountRefused(Exception):
@@ -43,8 +43,9 @@ class Accounts:
         fhir_user: str | None = None,
         acts_for: Sequence[str] = (),
         display: str = "",
+        lasting: bool = False,
     ) -> UserRecord:
-        """A new account. Raises AccountRefused, PasswordRefused, UserExists."""
+        """A new account. `lasting`: the user may keep the password. Raises AccountRefused, PasswordRefused, UserExists."""
         name = name.casefold()
         if not _NAME.fullmatch(name) or re.fullmatch(r"[\d.-]{11,14}", name):
             raise AccountRefused(
@@ -63,19 +64,15 @@ class Accounts:
             fhir_user=fhir_user,
             acts_for=tuple(acts_for),
             enrol_until=now + ENROL_WITHIN if needs_factor(roles, None) else None,
+            must_change=not lasting,
         )
         self._users.add(record)
         self._note(record)
         return record
 
     def password(self, user: UserRecord, password: str) -> None:
-        """A new password; every session ends. Raises PasswordRefused."""
-        old = (user.password, *user.old_passwords)[:_KEPT_OLD]
-        personal = (user.name, user.display)
-        passwords.check(password, policy=self._parts.settings.password_policy, personal=personal, old=old)
-        self._users.change(user.id, password=passwords.hashed(password), old_passwords=list(old))
-        self._parts.store.sessions.end_all(user.id)
-        self._note(user)
+        """A password for the next sign-in, which asks for an own one; what sessions carry ends. Raises PasswordRefused."""
+        change_password(self._parts, self._visit, user, password, must_change=True)
 
     def disable(self, user: UserRecord, disabled: bool) -> None:
         """Lock out, or let in again. Raises AccountRefused for the last administrator."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fhirserver.access.compartments import Compartments
 from fhirserver.access.oauth.jwks import JwksCache
 from fhirserver.access.oauth.keys import SigningKeys
 from fhirserver.access.oauth.parts import Parts
 from fhirserver.access.roles import Roles
 from fhirserver.access.vocabulary import DefinedVocabulary
+from fhirserver.search.types.reference import Site
 
 if TYPE_CHECKING:
     from fhirserver.r4.definitions import Definitions
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 def assemble(settings: Settings, definitions: Definitions, store: OAuthStore) -> Parts:
     """The parts over `store`."""
     vocabulary = DefinedVocabulary(definitions)
+    site = Site(settings.tenant, settings.fhir_base, frozenset(definitions.resource_types))
     return Parts(
         settings.oauth,
         settings.root_url,
@@ -28,4 +31,5 @@ def assemble(settings: Settings, definitions: Definitions, store: OAuthStore) ->
         JwksCache(),
         vocabulary,
         Roles(vocabulary, settings.roles),
+        Compartments(definitions, site.key),
     )

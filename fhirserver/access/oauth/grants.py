@@ -90,7 +90,7 @@ class SmartRules(CodeChallenge):
                     "The parameter launch is missing, ended, used, or another client's."
                 )
         if not granting.for_user(self._parts, asked, grant.client.record, None):
-            raise InvalidScopeError("None of the scopes can be granted to this client.")
+            raise InvalidScopeError(granting.why_nothing(asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +242,17 @@ class RefreshGrant(RefreshTokenGrant):
         found = self._found(refresh_token)
         if found is None or not found.check_client(self.request.client):
             return None
-        if found.row.rotated:
+        if found.row.rotated and not self._within_leeway(found.row):
             raise self.server.reused(self.request.visit, found.grant.id, found.grant.client or "")
         if not self._session_lives(found.grant):
             return None
         return found
+
+    def _within_leeway(self, row: TokenRow) -> bool:
+        """True for a token whose first use was so short ago that its answer may have been lost on the way."""
+        parts: Parts = self.server.parts
+        leeway = timedelta(seconds=parts.settings.refresh_reuse_leeway_s)
+        return row.used is not None and bool(leeway) and parts.clock() <= row.used + leeway
 
     def _session_lives(self, grant: GrantRecord) -> bool:
         """Online access ends with the sign-in; a refresh counts as a use of it."""
@@ -270,11 +276,16 @@ class RefreshGrant(RefreshTokenGrant):
         user = _open_account(parts, refresh_token.grant)
         if user is None:
             raise InvalidGrantError("The refresh token is not valid.")
-        if not parts.store.grants.claim_refresh(refresh_token.row.digest):
+        token = refresh_token.row.digest
+        if not parts.store.grants.claim_refresh(token, parts.clock()) and not self._used_just_now(token):
             raise self.server.reused(
                 self.request.visit, refresh_token.grant.id, refresh_token.grant.client or ""
             )
         return user
+
+    def _used_just_now(self, token: str) -> bool:
+        row = self.server.parts.store.grants.find(token)
+        return row is not None and self._within_leeway(row)
 
     def issue_token(self, user: UserRecord, refresh_token: Refresh) -> dict[str, Any]:
         """Under the present ceilings of user and client: what they lost meanwhile is left out."""
@@ -310,7 +321,9 @@ class ServiceGrant(ClientCredentialsGrant):
         asked = parse(self.request.payload.scope or "", parts.vocabulary)
         others = set(asked.others) - granting.SERVICE_SCOPES
         if asked.dropped or others or any(scope.level != "system" for scope in asked.resources):
-            raise InvalidScopeError("Backend services ask for system scopes, each of which must be known.")
+            raise InvalidScopeError(
+                f"Backend services ask for system scopes, each of which must be understood: {granting.CONSTRAINTS}"
+            )
         granted = granting.for_service(parts, asked, self.client.record)
         if not granted:
             raise InvalidScopeError("None of the scopes can be granted to this client.")

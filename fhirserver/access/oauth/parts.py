@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fhirserver.context import AuthEvent
 
 if TYPE_CHECKING:
+    from fhirserver.access.compartments import Compartments
     from fhirserver.access.oauth.jwks import JwksCache
     from fhirserver.access.oauth.keys import SigningKeys
     from fhirserver.access.roles import Roles
@@ -48,6 +49,7 @@ class Parts:
     jwks: JwksCache
     vocabulary: Vocabulary
     roles: Roles
+    compartments: Compartments
     clock: Callable[[], datetime] = utc_now
 
     @property

@@ -10,22 +10,32 @@ from collections.abc import Iterable
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from fhirserver.access.oauth.commonwords import COMMON
+from fhirserver.access.oauth.common import cores, folded, frequent, is_made_of_words, letters
 
 SHORTEST, LONGEST = 12, 256
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)  # memory in KiB
-_DUMMY = _HASHER.hash(secrets.token_urlsafe(32))
-_LEET = str.maketrans("013457@$!|", "oieastasil")
+# Of the form and the cost of every other hash, and what no password is known to give.
+_DUMMY = "$argon2id$v=19$m={0.memory_cost},t={0.time_cost},p={0.parallelism}${1}${2}".format(
+    _HASHER, "A" * 22, "A" * 43
+)
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "1234567890", "abcdefghijklmnopqrstuvwxyz")
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 class PasswordRefused(Exception):
-    """The password breaks the policy; `rule` names which: short, long, common, own-data, classes, used."""
+    """The password breaks the policy; `rule` names which.
+
+    short, long, common, own-data, classes, used (one of the last three), same (the present one).
+    """
 
     def __init__(self, rule: str) -> None:
         super().__init__(rule)
         self.rule = rule
+
+    @property
+    def word(self) -> str:
+        """What the pages call it."""
+        return f"refused_{self.rule.replace('-', '_')}"
 
 
 def normal(password: str) -> str:
@@ -65,9 +75,9 @@ def check(password: str, *, policy: str, personal: Iterable[str] = (), old: Iter
         raise PasswordRefused("long")
     if _is_common(text):
         raise PasswordRefused("common")
-    plain = _letters(text)
+    plain = letters(text)
     for word in personal:
-        for part in re.split(r"[\W_]+", _folded(word)):
+        for part in re.split(r"[\W_]+", folded(word)):
             if len(part) >= 3 and plain in (part, part * 2):
                 raise PasswordRefused("own-data")
     if policy == "br":
@@ -83,19 +93,11 @@ def _check_br(text: str, old: Iterable[str]) -> None:
 
 
 def _is_common(text: str) -> bool:
-    """A word that everyone tries, dressed up with digits, signs and look-alikes; a run of keys; few characters."""
-    folded = _folded(text)
-    if len(set(folded)) < 5 or _is_run(re.sub(r"[\W_]+", "", folded)):
+    """A password or word that everyone tries, dressed up with digits, signs and look-alikes; a run of keys; few characters."""
+    plain = folded(text)
+    if plain in frequent() or len(set(plain)) < 5 or _is_run(re.sub(r"[\W_]+", "", plain)):
         return True
-    for plain in {re.sub(r"[^a-z]", "", folded), _letters(text)}:
-        if len(plain) < 4 or plain in COMMON or _is_run(plain):
-            return True
-        half, odd = divmod(len(plain), 2)
-        if not odd and plain[:half] == plain[half:] and plain[:half] in COMMON:
-            return True
-        if any(plain.startswith(w) and plain[len(w) :] in COMMON for w in COMMON if len(w) < len(plain)):
-            return True
-    return False
+    return any(len(core) < 4 or _is_run(core) or is_made_of_words(core) for core in cores(text))
 
 
 def _is_run(text: str) -> bool:
@@ -110,17 +112,6 @@ def _is_run(text: str) -> bool:
             return False
         at += longest
     return bool(text)
-
-
-def _folded(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
-
-
-def _letters(text: str) -> str:
-    """The letters of the text: look-alikes read as letters, digits and signs at the ends left off."""
-    bare = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", _folded(text))
-    return re.sub(r"[^a-z]", "", bare.translate(_LEET))
 
 
 def generated() -> str:

@@ -24,6 +24,7 @@ def add(parts: Parts, visit: Visit, record: ClientRecord) -> tuple[ClientRecord,
     """Check and keep a client; with its secret, which is told once. Raises ClientRefused, ClientExists."""
     check_scope(parts, record.scope)
     check_client(record)
+    check_policy(parts, record.system_policy)
     secret = fresh_secret() if record.auth_method == "client_secret_basic" else None
     if secret is not None:
         record = replace(record, secret_hash=digest(secret))
@@ -37,6 +38,7 @@ def change(parts: Parts, visit: Visit, record: ClientRecord, **values: Any) -> C
     changed = replace(record, **values)
     check_scope(parts, changed.scope)
     check_client(changed)
+    check_policy(parts, changed.system_policy)
     stored = {n: list(v) if isinstance(v, tuple) else v for n, v in asdict(changed).items() if n in values}
     parts.store.clients.change(record.client_id, **stored)
     visit.note("client-changed", client=record.client_id, scope=changed.scope)
@@ -58,6 +60,12 @@ def check_scope(parts: Parts, scope: str) -> None:
     parsed = parse(scope, parts.vocabulary)
     if parsed.dropped or not parsed:
         raise ClientRefused("scope", "SMART scopes, separated by blanks; each one must be known")
+
+
+def check_policy(parts: Parts, policy: str | None) -> None:
+    """Raises ClientRefused for a policy that would give a backend service nothing."""
+    if policy is not None and not parts.roles.service_ceiling(policy):
+        raise ClientRefused("system_policy", "the code of a role that reaches all resources of some types")
 
 
 def register(parts: Parts, visit: Visit, body: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Signing in: password, second factor, session. Pages ask, this decides.
+"""Signing in: password, second factor, session; an own password where somebody else set it. Pages ask, this decides.
 
 A session's cookie changes at each step (password, second factor), so that one planted before is worth nothing. Sources:
 OWASP ASVS 5.0 chapters 6 and 7; RFC 6238.
@@ -28,6 +28,7 @@ ENROL_WITHIN = timedelta(days=7)
 MOST_CODES = 5
 STEP = 30
 _PENDING = timedelta(minutes=10)
+_PROVEN = ("renew", "full")
 _LONGEST_NAME = 128
 
 
@@ -50,6 +51,11 @@ class SignedIn:
 def needs_factor(roles: Collection[str], seed: str | None) -> bool:
     """True where a second factor is mandatory, or was set up."""
     return seed is not None or bool(FACTOR_ROLES.intersection(roles))
+
+
+def _complete(user: UserRecord) -> str:
+    """The stage of a user who has proven everything."""
+    return "renew" if user.must_change else "full"
 
 
 def matching_step(seed: str, code: str, now: datetime) -> int | None:
@@ -85,17 +91,15 @@ class SignIn:
             raise SignInRefused("wrong")
         if passwords.is_outdated(user.password):
             self._store.users.change(user.id, password=passwords.hashed(password))
-        stage = "full"
+        stage = _complete(user)
         if needs_factor(user.roles, user.totp):
             stage = "factor" if user.totp else "enrol"
         now = self._parts.clock()
         if stage == "enrol" and (user.enrol_until is None or user.enrol_until < now):
             visit.note("login-failed", error="enrolment-over", user=user.id, name=user.name)
             raise SignInRefused("enrolment-over")
-        self._lockout.right(name, visit.address, wholly=stage == "full")
-        if stage == "full":
-            visit.note("login", user=user.id, name=user.name)
-        return self._begin(user, stage, now)
+        self._lockout.right(name, visit.address, wholly=stage in _PROVEN)
+        return self.begin(visit, user, stage, now)
 
     def code(self, visit: Visit, cookie: str, code: str) -> tuple[str, SignedIn]:
         """The second step: a code of the app. Returns the new cookie. Raises SignInRefused, SlowDown."""
@@ -121,8 +125,7 @@ class SignIn:
             raise SignInRefused("wrong")
         self._lockout.right(user.name, visit.address, wholly=True)
         self._store.sessions.end(session.digest)
-        visit.note("login", user=user.id, name=user.name)
-        return self._begin(user, "full", session.auth_time)
+        return self.begin(visit, user, _complete(user), session.auth_time)
 
     def seed(self, found: SignedIn) -> tuple[str, str]:
         """The seed that is being set up, base32, and its otpauth: address for a QR code. The same until the session ends."""
@@ -155,7 +158,14 @@ class SignIn:
             self._store.sessions.end(found.session.digest)
             visit.note("logout", user=found.user.id, name=found.user.name)
 
-    def _begin(self, user: UserRecord, stage: str, auth_time: datetime) -> tuple[str, SignedIn]:
+    def renewed(self, found: SignedIn) -> str:
+        """Another cookie for the same sign-in, which goes on as it was."""
+        cookie = fresh_secret()
+        self._store.sessions.add(replace(found.session, digest=digest(cookie)))
+        return cookie
+
+    def begin(self, visit: Visit, user: UserRecord, stage: str, auth_time: datetime) -> tuple[str, SignedIn]:
+        """A session at `stage`: its cookie, and who it is. Only where the stage is full the user has signed in."""
         settings = self._parts.settings
         now = self._parts.clock()
         cookie = fresh_secret()
@@ -166,8 +176,12 @@ class SignIn:
             stage,
             auth_time,
             idle=now + (timedelta(minutes=settings.session_idle_minutes) if full else _PENDING),
-            end=auth_time + (timedelta(hours=settings.session_hours) if full else _PENDING),
+            end=auth_time + timedelta(hours=settings.session_hours) if full else now + _PENDING,
             pending=pyotp.random_base32() if stage == "enrol" else None,
+            before=user.signed_in,
         )
+        if full:
+            self._store.users.change(user.id, signed_in=now)
+            visit.note("login", user=user.id, name=user.name)
         self._store.sessions.add(record)
         return cookie, SignedIn(user, record)

@@ -17,6 +17,7 @@ from fhirserver.r4.fhirpath.values import system, truth
 from fhirserver.r4.paths import parse_path
 
 Invariant: TypeAlias = Callable[..., "bool | None"]
+Selection: TypeAlias = Callable[[Any, Any], Items]
 _ALONE = Environment()
 
 
@@ -64,6 +65,19 @@ class FhirPath:
                 return test(value, resource, root, extra)
 
         return quick_test
+
+    def selection(self, expression: str, *, budget: int = BUDGET) -> Selection:
+        """What an expression selects in a resource, compiled once: (resource, root) -> items.
+
+        Raises PathSyntaxError or UnsupportedPath; what it returns raises PathError where it cannot be evaluated.
+        """
+        run, model, environment = self.compile(expression), self._model, self.environment
+
+        def select(resource: Any, root: Any) -> Items:
+            focus = [model.item(resource, "Resource")]
+            return run(State(model, environment, focus, resource, root, False, budget), focus)
+
+        return select
 
     def items(
         self,

@@ -80,6 +80,20 @@ def test_other_roles_are_told_that_the_pages_are_for_auditors(realm: Realm, role
     assert httpx.get(f"{realm.server.root}/console/events", cookies=person.http.cookies).status_code == 303
 
 
+def test_looks_are_recorded_with_the_address_that_a_trusted_proxy_tells(realm: Realm) -> None:
+    user = realm.user("auditor")
+    person = Person(realm.server.root, **{"x-forwarded-for": "198.51.100.99"})
+    person.open("/console")
+    assert person.sign_in(user).status_code == 200
+    with realm.fhir(realm.token("system/AuditEvent.rs")) as fhir:
+        query = {"agent:identifier": user.id, "_count": "50"}
+        events = [entry["resource"] for entry in fhir.get("AuditEvent", params=query).json()["entry"]]
+    kinds = {event["subtype"][0]["code"] for event in events}
+    assert {"110122", "ITI-71", "search-type"} <= kinds  # signed in, code redeemed, looked
+    addresses = {agent.get("network", {}).get("address") for event in events for agent in event["agent"]}
+    assert addresses == {"198.51.100.99", realm.server.fhir, None}
+
+
 def test_the_browser_gets_no_token_and_a_cookie_that_scripts_cannot_read(realm: Realm) -> None:
     person = Person(realm.server.root)
     response = person.http.get(f"{realm.server.root}/console/sign-in")

@@ -14,7 +14,7 @@ from fhirserver.cli import main
 from fhirserver.cli.client import FhirClient
 from fhirserver.cli.demo_access import FILE, KEY_FILE, open_doors, say_doors
 from fhirserver.r4.definitions import Definitions
-from fhirserver.settings import Settings
+from fhirserver.settings import OAuth, Settings
 from fhirserver.store.client import socket_uri
 from fhirserver.store.mongod_home import running_socket
 from tests.kit.client import unique
@@ -171,6 +171,48 @@ def test_an_app_is_added_changed_and_locked_out(realm: Realm, run: Run, tmp_path
     assert "public keys only" in err
 
 
+def test_a_service_gets_and_loses_a_policy(realm: Realm, run: Run, tmp_path: Path) -> None:
+    id, file = unique("partner"), tmp_path / "key.json"
+    file.write_text(json.dumps(new_key("ES384").as_dict(private=False)))
+    words = ("clients", "add", "Partner", "--id", id, "--kind", "keys", "--backend", "--jwks", str(file))
+    words += ("--scope", "system/*.rs", "--policy")
+    code, _, err = run(*words, "king")
+    assert code == 1
+    assert "system_policy" in err
+    assert run(*words, "reception")[0] == 0
+    policies = []
+    for change in ("billing", ""):
+        stored = realm.store.clients.get(id)
+        policies.append(stored and stored.system_policy)
+        assert run("clients", "update", id, "--policy", change)[0] == 0
+    stored = realm.store.clients.get(id)
+    assert [*policies, stored and stored.system_policy] == ["reception", "billing", None]
+
+
+def test_the_secrets_key_is_rotated_while_the_server_runs(realm: Realm, run: Run) -> None:
+    user = realm.user("auditor")
+    code, out, err = run("keys", "rotate-secrets")
+    assert code == 0, err
+    assert re.search(r"^[0-9a-f]{8}  [1-9]\d* secrets", out)
+    file = realm.server.data_dir / "oauth" / "secrets.key"
+    assert len(file.read_text().split()) == 2
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    person = Person(realm.server.root)
+    person.open("/auth/apps")
+    assert "Apps with access" in person.sign_in(user).text
+    assert run("keys", "rotate-secrets", "--file-is-ready")[0] == 0
+
+
+def test_secrets_are_not_given_up_by_mistake(realm: Realm, run: Run) -> None:
+    user = realm.user("auditor")
+    code, _, err = run("keys", "give-up-secrets")
+    assert code == 1
+    assert "--yes" in err
+    kept = realm.store.users.get(user.id)
+    assert kept is not None
+    assert kept.totp == user.totp
+
+
 def test_the_signing_key_is_rotated(realm: Realm, run: Run) -> None:
     before = realm.parts.keys.signing().kid
     kid = run("keys", "rotate")[1].strip()
@@ -223,8 +265,11 @@ def test_the_demo_has_a_user_for_each_role_and_says_how_to_sign_in(
         fhir.made({"resourceType": "RelatedPerson", "patient": {"reference": f"Patient/{patients[1]}"}})
     socket = running_socket(realm.server.data_dir)
     settings = Settings(
-        port=realm.server.port, mongodb_uri=socket_uri(str(socket)), data_dir=tmp_path  # type: ignore[arg-type]
-    )  # fmt: skip
+        port=realm.server.port,
+        mongodb_uri=socket_uri(str(socket)),  # type: ignore[arg-type]
+        data_dir=tmp_path,
+        oauth=OAuth(secrets_key_file=realm.server.data_dir / "oauth" / "secrets.key"),
+    )
     say_doors("http://x", tmp_path)
     assert capsys.readouterr().out == ""
     client = FhirClient(realm.server.fhir, token=realm.token())

@@ -47,7 +47,7 @@ async def log(mongodb_uri: str, database_name: str) -> AsyncIterator[AuditLog]:
 def recorder(log: AuditLog, **options: Any) -> Recorder:
     bounds = options.pop("bounds", Bounds(5.0))
     alarms = options.pop("alarms", [])
-    return Recorder(Chain(log, KEY, {"at": NOW}, alarms.append), bounds, **options)
+    return Recorder([Chain(log, KEY, {"at": NOW}, alarms.append)], bounds, **options)
 
 
 async def stored(log: AuditLog) -> list[dict[str, Any]]:
@@ -71,6 +71,20 @@ def files(folder: Path) -> list[Path]:
 
 def ids(events: Sequence[Event]) -> set[str]:
     return {f"default/AuditEvent/{event.id}" for event in events}
+
+
+async def test_chains_side_by_side_stay_whole_each(log: AuditLog) -> None:
+    chains = [Chain(log, KEY, {"at": NOW}) for _ in range(2)]
+    record = Recorder(chains, Bounds(5.0))
+    batches = [some(1) for _ in range(100)]
+    under_way = []
+    for batch in batches:
+        under_way.append(asyncio.create_task(record.record(batch)))
+        await asyncio.sleep(0)  # each comes a moment after the one before, while that one is stored
+    await asyncio.gather(*under_way)
+    found = await stored(log)
+    assert {event["_id"] for event in found} == ids([event for batch in batches for event in batch])
+    assert {event["w"] for event in found} == {chain.writer for chain in chains}
 
 
 async def test_what_waits_together_becomes_one_chain(log: AuditLog) -> None:
@@ -101,7 +115,7 @@ async def test_after_three_failures_callers_are_refused_and_a_new_writer_begins(
 ) -> None:
     record, lost, later = recorder(log), some(2), some(1)
     await record.record(some())
-    first = record.chain.writer
+    first = record.chains[0].writer
     async with failing(mongodb_uri, "insert", REFUSED, ATTEMPTS):
         with pytest.raises(Unavailable) as refused:
             await record.record(lost)
@@ -109,8 +123,8 @@ async def test_after_three_failures_callers_are_refused_and_a_new_writer_begins(
     assert record.is_failing
     await record.record(later)
     assert not record.is_failing
-    assert record.chain.writer != first
-    assert record.chain.ended == [first]
+    assert record.chains[0].writer != first
+    assert record.chains[0].ended == [first]
     found = {event["_id"] for event in await stored(log)}
     assert ids(later) < found
     assert not ids(lost) & found
@@ -237,7 +251,7 @@ async def test_what_a_killed_process_left_in_the_spool_is_replayed_once(
 async def test_a_writer_that_the_sealer_refused_is_followed_by_a_new_one(log: AuditLog) -> None:
     record = recorder(log)
     await record.record(some())
-    record.chain.renew()
+    record.chains[0].renew()
     await record.record(some())
     assert len({event["w"] for event in await stored(log)}) == 2
 

@@ -64,7 +64,7 @@ async def site(mongodb_uri: str, database_name: str) -> AsyncIterator[Site]:
     )
     await store.prepare()
     log = AuditLog(store.database, "default", 2000)
-    record = Recorder(Chain(log, KEY, about_process() | {"at": START}), Bounds())
+    record = Recorder([Chain(log, KEY, about_process() | {"at": START})], Bounds())
     system = SystemEvents(a_builder(), lambda: now[0])
     leases = Leases(store.database, "sweeper")
     sweeper = Sweeper(

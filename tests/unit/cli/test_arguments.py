@@ -7,8 +7,8 @@ import pytest
 
 from fhirserver.cli import main
 from fhirserver.cli.arguments import build_parser
-from fhirserver.cli.config import UsageError, environment, is_loopback, load_settings
-from fhirserver.settings import Settings
+from fhirserver.cli.config import UsageError, environment, load_settings
+from fhirserver.settings import Settings, is_loopback
 
 COMMANDS = (
     "serve",
@@ -136,11 +136,42 @@ def test_workers_read_from_their_environment_what_the_parent_decided(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "other.toml").write_text(
-        "cors_origins = ['http://a.example']\ncursor_key = 's3cret'\n[limits]\nnesting = 9"
+        "cors_origins = ['http://a.example']\ncursor_key = 's3cret'\n[limits]\nnesting = 9\n"
+        f"[oauth]\nregistration_token = '{'q8' * 16}'\nsecrets_key_file = '/run/key'\n"
+        "[audit]\nmongo_uri = 'mongodb://u:p@a/?replicaSet=r'\nholidays = [2026-01-20]"
     )
+    (tmp_path / "other.toml").chmod(0o600)
     uri = "mongodb://%2Ftmp%2Fm.sock/?replicaSet=rs0"
     decided = parsed(f"serve --config other.toml --port 8003 --mongodb-uri {uri}")
     for name, value in environment(decided).items():
         monkeypatch.setenv(name, value)
     assert Settings().model_dump() == decided.model_dump()
     assert Settings().limits.nesting == 9
+    token = Settings().oauth.registration_token
+    assert token is not None
+    assert token.get_secret_value() == "q8" * 16
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("cursor_key = 's3cret'", True),
+        (f"[oauth]\nregistration_token = '{'q8' * 16}'", True),
+        ("mongodb_uri = 'mongodb://u:p@a/?replicaSet=r'", True),
+        ("[audit]\nmongo_uri = 'mongodb://u:p@a/?replicaSet=r'", True),
+        ("mongodb_uri = 'mongodb://a/?replicaSet=r'", False),
+        ("port = 8001", False),
+    ],
+)
+def test_a_settings_file_with_secrets_is_the_owners_alone(text: str, refused: bool, tmp_path: Path) -> None:
+    file = tmp_path / "fhirserver.toml"
+    file.write_text(text)
+    for mode in (0o644, 0o640):
+        file.chmod(mode)
+        if refused:
+            with pytest.raises(UsageError, match="chmod 600"):
+                parsed("serve")
+        else:
+            parsed("serve")
+    file.chmod(0o600)
+    parsed("serve")

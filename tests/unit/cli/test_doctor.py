@@ -22,6 +22,7 @@ def test_a_database_that_is_well_gives_no_advice() -> None:
     [
         (replace(WELL, stale=True), Grade.WARNING, "search", "fhirserver reindex"),
         (replace(WELL, missing=("Patient.search",)), Grade.WRONG, "indexes", "start the server"),
+        (replace(WELL, secrets="FILE is missing. Put it there"), Grade.WRONG, "secrets", "Put it there"),
         (replace(WELL, clock_seconds=-30.0), Grade.WARNING, "clock", "time service"),
     ],
 )

@@ -35,7 +35,7 @@ def unexplained(model: type[BaseModel]) -> Iterator[str]:
 
 
 GENERIC = {
-    "engine/bundle:run_transaction",  # an error of an entry, told as one of the Bundle
+    "engine/transaction:run_transaction",  # an error of an entry, told as one of the Bundle
     "r4/jsonpatch:apply_json_patch",
     "r4/narrowing:impossible", "r4/snapshot:lay",
     "validation/steps:check",  # invariant-<key> of a profile

@@ -37,7 +37,16 @@ async def test_tasks_end_although_a_cancellation_is_lost(monkeypatch: pytest.Mon
     await end(tasks)
     assert [task.cancelled() for task in tasks] == [True, True, True, False]
     assert isinstance(tasks[-1].exception(), ValueError)
-    await end([])
+    assert await end([]) == set()
+
+
+async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhirserver.jobs.ending.AGAIN_SECONDS", 0.01)
+    stubborn = asyncio.ensure_future(losing(20))
+    await begun(stubborn)
+    assert await end([stubborn], 0.0) == {stubborn}
+    await end([stubborn])
+    assert stubborn.cancelled()
 
 
 async def test_whoever_is_cancelled_while_it_ends_tasks_ends_them_first(

@@ -123,3 +123,27 @@ async def test_work_that_fails_is_begun_again(database: Database) -> None:
         await begun.acquire()
         await begun.acquire()
     await stop(task)
+
+
+async def test_it_stops_also_while_work_that_lost_its_lease_is_ending(database: Database) -> None:
+    ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await may_end.wait()
+
+    task = asyncio.create_task(lead(Leases(database, "one"), "job", work, seconds=0.3))
+    async with asyncio.timeout(20):
+        while await Leases(database, "two").holder("job") != "one":  # noqa: ASYNC110  - the database cannot tell us
+            await asyncio.sleep(0.01)
+        await database[LEASES].update_one(
+            {"_id": "job"}, [{"$set": {"holder": "two", "until": {"$add": ["$$NOW", 60_000]}}}]
+        )
+        await ending.wait()
+    task.cancel()
+    asyncio.get_running_loop().call_soon(may_end.set)
+    ended, _ = await asyncio.wait([task], timeout=5)
+    assert task in ended

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from fhirserver.context import Version
 from fhirserver.store import Store, connect
 from tests.kit.trace import permitted
 
+TEARDOWN_SECONDS = 60  # what takes longer hangs; then this says where
 EVERYTHING = permitted("test")
 
 
@@ -71,9 +73,11 @@ def make_store(mongodb_uri: str, database_name: str, clock: Clock) -> Callable[.
         try:
             store = Store.over(client, database_name, **{**defaults, **options})
             yield store
-            await store.close()
+            async with asyncio.timeout(TEARDOWN_SECONDS):
+                await store.close()
         finally:
-            await client.close()
+            async with asyncio.timeout(TEARDOWN_SECONDS):
+                await client.close()
 
     return make
 

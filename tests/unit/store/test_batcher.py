@@ -120,6 +120,23 @@ async def test_no_more_flushes_are_under_way_than_allowed() -> None:
     assert flush.most_under_way == 2
 
 
+async def test_a_flush_beside_others_waits_until_it_is_worth_it() -> None:
+    flush = Flusher()
+    batcher = Batcher("test", flush, flights=2, worth=3)
+    tasks = [asyncio.create_task(batcher.submit(1))]
+    await flush.called.wait()
+    tasks += [asyncio.create_task(batcher.submit(number)) for number in (2, 3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert flush.batches == [[1]]
+    tasks.append(asyncio.create_task(batcher.submit(4)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert flush.batches == [[1], [2, 3, 4]]
+    flush.gate.set()
+    assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
+
+
 async def test_drain_waits_for_all_that_was_accepted() -> None:
     flush = Flusher()
     batcher = Batcher("test", flush)

@@ -21,8 +21,8 @@ import pytest
 from fhirserver.context import Version
 from fhirserver.outcome import Unavailable
 from fhirserver.store import CannotStart, Mongod, Store, connect
-from fhirserver.store.mongod_home import Home, find_program
-from tests.unit.store.conftest import EVERYTHING, SmallIndexer, a_patient
+from fhirserver.store.mongod_home import Home
+from tests.unit.store.conftest import EVERYTHING, TEARDOWN_SECONDS, SmallIndexer, a_patient
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,7 +57,8 @@ async def mongod(folder: Path, anyio_backend: str) -> AsyncIterator[Mongod]:
     mongod = Mongod(folder, cache_gb=0.25)
     await mongod.start()
     yield mongod
-    await mongod.stop()
+    async with asyncio.timeout(TEARDOWN_SECONDS):
+        await mongod.stop()
 
 
 def start_server(folder: Path) -> subprocess.Popen[str]:
@@ -203,7 +204,8 @@ async def test_a_mongod_that_cannot_start_says_why(folder: Path) -> None:
 async def store(mongod: Mongod) -> AsyncIterator[Store]:
     client = connect(mongod.uri)
     yield Store.over(client, "fhir", tenant="default", indexer=SmallIndexer())
-    await client.close()
+    async with asyncio.timeout(TEARDOWN_SECONDS):
+        await client.close()
 
 
 async def test_what_was_acknowledged_survives_kill_9_of_mongod(mongod: Mongod, store: Store) -> None:
@@ -288,9 +290,63 @@ async def test_calls_during_the_gap_are_unavailable_soon_and_work_after_it(
         errors = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in errors] == [Unavailable] * 4
     assert {error.retry_after for error in errors if isinstance(error, Unavailable)} == {1}
-    await mongod._launch(find_program())
+    await mongod._launch()
     assert (await store.read("Patient", "p", permission=EVERYTHING)).vid == 1
     assert (await store.create("Patient", "q", a_patient(), permission=EVERYTHING)).vid == 1
+
+
+class Ending:
+    """Stands in for the process of mongod; ends when it is told."""
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        self.returncode = 0
+        self._ended.set()
+
+    terminate = kill = end
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        return 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_it_stops_also_where_mongod_ends_at_that_moment(folder: Path, turns: int) -> None:
+    mongod, process, again = Mongod(folder), Ending(), asyncio.Event()
+
+    async def launch() -> None:
+        again.set()
+        await asyncio.Event().wait()
+
+    mongod._launch = launch  # type: ignore[method-assign]
+    mongod._process = process  # type: ignore[assignment]
+    mongod._watch = asyncio.create_task(mongod._supervise())
+    await asyncio.sleep(0.01)
+    process.end()
+    for _ in range(turns):  # of the event loop, between the end of mongod and the stop
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await mongod.stop()
+    assert not again.is_set()
+
+
+async def test_a_mongod_that_ends_unasked_is_started_again(folder: Path) -> None:
+    mongod, process, again = Mongod(folder), Ending(), asyncio.Event()
+
+    async def launch() -> None:
+        again.set()
+        mongod._process = Ending()  # type: ignore[assignment]
+
+    mongod._launch = launch  # type: ignore[method-assign]
+    mongod._process = process  # type: ignore[assignment]
+    mongod._watch = asyncio.create_task(mongod._supervise())
+    process.end()
+    async with asyncio.timeout(5):
+        await again.wait()
+        await mongod.stop()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ from fhirserver.terminology.subsume import subsumption
 from fhirserver.terminology.systems import Branch, MemorySystem, Selection, System
 from fhirserver.terminology.valuesets import Include, ValueSet
 from tests.kit.terminology import a_code_system
-from tests.unit.store.conftest import EVERYTHING, Fields
+from tests.unit.store.conftest import EVERYTHING, TEARDOWN_SECONDS, Fields
 
 pytestmark = pytest.mark.anyio
 URL = "urn:test:animals"
@@ -34,7 +35,8 @@ SHIPPED = Shipped()
 async def client(mongodb_uri: str, anyio_backend: str) -> AsyncIterator[Client]:
     client = connect(mongodb_uri)
     yield client
-    await client.close()
+    async with asyncio.timeout(TEARDOWN_SECONDS):
+        await client.close()
 
 
 @pytest.fixture

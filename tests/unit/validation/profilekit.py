@@ -52,12 +52,12 @@ def sliced(kind: str, path: str, rules: str = "open", **more: Any) -> Json:
     return {"slicing": {"discriminator": [{"type": kind, "path": path}], "rules": rules} | more}
 
 
-def extension(name: str, code: str, context: str = "Patient", **more: Any) -> Json:
-    """The definition of a simple extension with a value of the type `code`."""
+def extension(name: str, code: str, context: str = "Patient", kind: str = "element", **more: Any) -> Json:
+    """The definition of a simple extension with a value of the type `code`. `kind`: of its context."""
     url = CANONICAL + name
     value: Json = {"min": 1, "type": [{"code": code}]}
     rows: Rows = {"": more, "extension": {"max": "0"}, "url": {"fixedUri": url}, "value[x]": value}
-    return profile(name, "Extension", rows, context=[{"type": "element", "expression": context}])
+    return profile(name, "Extension", rows, context=[{"type": kind, "expression": context}])
 
 
 @dataclass(frozen=True)

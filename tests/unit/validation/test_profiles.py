@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fhirserver.outcome import Invalid
+from fhirserver.r4.fhirpath.evaluate import FhirPath
 from fhirserver.r4.profileform import distilled
 from fhirserver.validation import Validator
 from fhirserver.validation.profiled import Policy
@@ -308,3 +309,35 @@ def test_a_definition_with_junk_in_any_place_is_refused_or_works_and_never_crash
         for changes in (model.good, model.bad):
             issues = checker.validate(changed(model.base, changes), profiles=[definition["url"]])
             assert isinstance(issues, list)
+
+
+def test_a_context_that_is_not_evaluated_forbids_no_place_and_is_told() -> None:
+    odd = extension("odd", "string", "Patient.name.frobnicate()", "fhirpath")
+    strict = extension("strict", "string", "Patient.name", "fhirpath")
+    resource = claiming(BORN["url"], birthDate="2020", extension=[{"url": odd["url"], "valueString": "x"}])
+    assert validator(BORN, odd).validate(resource) == []
+    profiles = Profiles.of((odd, strict), elements=elements(), terminology=terminology())
+    assert "frobnicate()" in " ".join(profiles.notes(odd["url"]))
+    assert profiles.notes(strict["url"]) == ()
+    resource["extension"][0]["url"] = strict["url"]
+    assert found(validator(BORN, strict).validate(resource)) == {
+        ("error", "extension-context", "Patient.extension[0]")
+    }
+
+
+def test_a_context_is_evaluated_once_for_all_extensions_of_a_resource(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evaluated: list[Any] = []
+    real = FhirPath.selection
+
+    def counting(self: FhirPath, expression: str) -> Any:
+        select = real(self, expression)
+        return lambda resource, root: (evaluated.append(resource), select(resource, root))[1]
+
+    monkeypatch.setattr(FhirPath, "selection", counting)
+    strict = extension("strict", "string", "Patient.name", "fhirpath")
+    resource = claiming(BORN["url"], birthDate="2020", extension=[{"url": strict["url"], "valueString": "x"}])
+    resource["extension"] = [dict(resource["extension"][0]) for _ in range(50)]
+    assert len(found(validator(BORN, strict).validate(resource))) == 50
+    assert len(evaluated) == 1

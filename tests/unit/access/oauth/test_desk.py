@@ -9,9 +9,10 @@ import anyio
 import pytest
 from starlette.requests import Request
 
+from fhirserver.access.oauth.buckets import Buckets
 from fhirserver.access.oauth.parts import Visit
 from fhirserver.context import AuthEvent
-from fhirserver.http.oauth_desk import THREADS, Buckets, Desk
+from fhirserver.http.oauth_desk import THREADS, Desk
 from fhirserver.outcome import Unavailable
 
 REQUEST = Request({"type": "http", "client": ("192.0.2.7", 1), "headers": []})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from fhirserver.access.oauth import common, passwords
+from fhirserver.access.oauth.common import folded, frequent, words
 from fhirserver.access.oauth.passwords import (
     PasswordRefused,
     check,
@@ -13,6 +17,7 @@ from fhirserver.access.oauth.passwords import (
     is_right,
 )
 
+FOLDER = Path(common.__file__).parent / "words"
 LONG = "é" * 20 + " uma frase comprida com espaços e acentos, de sessenta e quatro"
 
 
@@ -37,6 +42,26 @@ def rule(password: str, policy: str = "default", **more: object) -> str:
 )  # fmt: skip
 def test_what_guessing_programs_try_is_refused(password: str, expected: str) -> None:
     assert rule(password) == expected
+
+
+def test_the_three_thousand_most_frequent_are_refused_as_they_are_and_dressed_up() -> None:
+    first = (FOLDER / "passwords.txt").read_text(encoding="utf-8").split()[:3000]
+    assert len(set(first)) == 3000
+    for word in first:
+        assert rule(word) in ("short", "common"), word
+        for dressed in (f"{word}!2026!2026", f"#{word.title()}#1234567890"):
+            assert rule(dressed) == "common", dressed
+
+
+def test_the_words_are_in_the_form_that_they_are_compared_in() -> None:
+    lists = {
+        name: (FOLDER / name).read_text(encoding="utf-8").split() for name in ("passwords.txt", "clinic.txt")
+    }
+    assert len(lists["passwords.txt"]) == len(frequent()) == 10_000
+    for name, listed in lists.items():
+        assert [word for word in listed if word != folded(word) or not word.isprintable()] == [], name
+    assert set(lists["clinic.txt"]) < words()
+    assert {"password", "qwerty", "prontuario"} <= words()
 
 
 @pytest.mark.parametrize(
@@ -80,3 +105,9 @@ def test_generated_passwords_pass_every_time() -> None:
     made = {generated() for _ in range(50)}
     assert len(made) == 50
     assert [rule(password) for password in made] == [""] * 50
+
+
+def test_an_unknown_account_costs_as_much_work_as_a_known_one() -> None:
+    assert not is_outdated(passwords._DUMMY), "another cost would tell who exists"
+    assert not is_right(None, "kQ8#vLz2pWn!")
+    assert is_right(hashed("kQ8#vLz2pWn!"), "kQ8#vLz2pWn!")

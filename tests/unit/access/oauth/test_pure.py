@@ -8,6 +8,7 @@ import pyotp
 import pytest
 from starlette.requests import Request
 
+from fhirserver.access.oauth.buckets import Buckets, Busy
 from fhirserver.access.oauth.lockout import delay
 from fhirserver.access.oauth.request import Malformed, check_characters, read_form, read_pairs
 from fhirserver.access.oauth.signin import matching_step, needs_factor
@@ -15,7 +16,7 @@ from fhirserver.console.pages import Pages, language_of, shown_date
 from fhirserver.console.scopewords import explained
 from fhirserver.console.typewords import TYPES
 from fhirserver.console.words import WORDS
-from fhirserver.http.oauth_desk import Buckets, Busy, peer
+from fhirserver.http.oauth_desk import peer
 from fhirserver.settings import Settings
 
 
