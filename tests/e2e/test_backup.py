@@ -36,7 +36,7 @@ def test_the_audit_log_of_a_restored_backup_verifies(
         id = made.json()["id"]
         assert httpx.get(f"{server.fhir}/Patient/{id}", timeout=30).status_code == 200
     with tarfile.open(folder / "backup.tar.gz", "w:gz") as archive:
-        for part in ("mongo", "audit"):
+        for part in ("mongo", "audit", "oauth"):
             archive.add(data / part, part)
     with tarfile.open(folder / "backup.tar.gz") as archive:
         archive.extractall(restored, filter="data")
