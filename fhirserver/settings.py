@@ -202,6 +202,11 @@ class Audit(BaseModel, extra="forbid"):
     purge_uri: SecretStr | None = Field(
         None, description="MongoDB URI of a user that may remove audit events, for `audit purge` alone."
     )
+    migrate_uri: SecretStr | None = Field(
+        None,
+        description="MongoDB URI of a user that may make collections, indexes and roles, for `audit prepare` and "
+        "`audit roles --create` alone.",
+    )
     legal_hold: str = Field("", description="Why nothing may be purged now; empty: no legal hold.")
     timezone: str = Field(
         "America/Sao_Paulo", description="Timezone of the clinic, for reports and opening hours."

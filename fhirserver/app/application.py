@@ -19,6 +19,7 @@ from fhirserver.http.metrics import SNAPSHOT_EVERY, Metrics
 from fhirserver.http.oauth_site import mount_oauth
 from fhirserver.http.openapi import openapi_document
 from fhirserver.http.site import build_site
+from fhirserver.jobs.ending import end
 from fhirserver.operations import auditalerts
 from fhirserver.outcome import OutcomeError
 from fhirserver.services import Services
@@ -104,12 +105,10 @@ async def _mount_site(base: Foundation, front: Front, services: Services) -> Non
 
 
 async def _close(base: Foundation, front: Front, tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    ended, stuck = await asyncio.wait(tasks, timeout=_TASKS_SECONDS)
+    stuck = await end(tasks, _TASKS_SECONDS)
     for task in stuck:
         _LOG.error("a task does not end", extra={"job": task.get_name()})
-    for task in ended:
+    for task in set(tasks) - stuck:
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("a task had failed", extra={"job": task.get_name()}, exc_info=error)
     if base.settings.metrics_dir:

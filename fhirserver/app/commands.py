@@ -14,7 +14,7 @@ from fhirserver.access.oauth.parts import Parts, Visit
 from fhirserver.app.clock import now
 from fhirserver.app.follow import FOLLOW_SECONDS, with_own
 from fhirserver.app.foundation import Foundation, lay
-from fhirserver.audit.purge import Purge, plan, remove
+from fhirserver.audit.purge import Purge, check_right, plan, remove
 from fhirserver.context import Agent, Interaction, Kind, Permission, Trace
 from fhirserver.operations import OPERATIONS
 from fhirserver.search.index import Indexer
@@ -63,25 +63,26 @@ async def audit_purge(settings: Settings, before: date, approvers: Sequence[str]
             today=today,
             hold=chosen.legal_hold,
         )
-        await base.audit.start()
-        await base.audit.alerts.note_purge(planned)
-        removed = await _purged(settings, base, planned)
-        await base.audit.stop()
+        async with _purging(settings, base) as purging:
+            await check_right(purging)
+            await base.audit.start()
+            await base.audit.alerts.note_purge(planned)
+            removed = await remove(purging, planned)
+            await base.audit.stop()
         return planned, removed
     finally:
         await base.close()
 
 
-async def _purged(settings: Settings, base: Foundation, planned: Purge) -> int:
-    """Remove what `planned` says, as the user of `purge_uri` where there is one."""
+@asynccontextmanager
+async def _purging(settings: Settings, base: Foundation) -> AsyncIterator[Ledger]:
+    """The ledger as the user of `purge_uri` has it, where there is one."""
     uri = settings.audit.purge_uri
     if uri is None:
-        return await remove(Ledger(base.home.audit), planned)
-    client = connect(uri.get_secret_value())
-    try:
-        return await remove(Ledger(client[base.home.audit.name]), planned)
-    finally:
-        await client.close()
+        yield Ledger(base.home.audit)
+        return
+    async with connect(uri.get_secret_value()) as client:
+        yield Ledger(client[base.home.audit.name])
 
 
 @asynccontextmanager

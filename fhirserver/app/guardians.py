@@ -33,7 +33,6 @@ async def guardians(settings: Settings, base: Foundation) -> list[asyncio.Task[N
     """The leased work on the audit log, begun."""
     ledger, positions, chosen = Ledger(base.home.audit), Positions(base.home.database), settings.audit
     keys, alarm = KeyFiles.of(settings), base.audit.alarm
-    await ledger.prepare()
     state = settings.data_dir / "audit" / "state.json"
     sealer = Sealer(
         ledger, keys, state, alarm, now, chosen.seal_interval, on_rotation=base.audit.note_rotation

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fhirserver.http.metrics import Metrics
 from fhirserver.settings import Settings
 from fhirserver.store import CannotStart, check, connect
-from fhirserver.store.audit import check_privileges
+from fhirserver.store.audit_access import audit_home, check_prepared
 from fhirserver.store.client import Client
-from fhirserver.store.home import Database, Home
+from fhirserver.store.home import Home
 from fhirserver.store.indexes import Collections
 from fhirserver.store.migrate import migrate
 
@@ -21,18 +21,7 @@ async def open_storage(settings: Settings, metrics: Metrics) -> tuple[Client, Ho
     await check(client)
     database = client[settings.database]
     await migrate(database)
-    home = Home(database, await _audit_database(settings, client))
+    home = await audit_home(settings, client)
+    await check_prepared(home)
     await Collections(home).prepare()
     return client, home
-
-
-async def _audit_database(settings: Settings, client: Client) -> Database | None:
-    """The database of the audit log where it is another one, checked. Raises CannotStart."""
-    uri, name = settings.audit.mongo_uri, settings.audit.database
-    if uri is None:
-        return client[name] if name else None
-    apart = connect(uri.get_secret_value())
-    await check(apart)
-    database = apart[name or settings.database]
-    await check_privileges(database)
-    return database

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+_BLOCK = 256
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 Range = tuple[int, int]
@@ -47,17 +48,28 @@ class Tree:
 
     def append(self, h: bytes) -> None:
         """Add a leaf hash at the end."""
-        peaks, size = self.peaks, self.size
+        self._add(h, 0)
+
+    def extend(self, hashes: Iterable[bytes]) -> None:
+        """Add leaf hashes at the end, in order."""
+        rest = list(hashes)
+        at = 0
+        while at < len(rest):
+            if self.size % _BLOCK == 0 and len(rest) - at >= _BLOCK:  # the same tree, for less work
+                self._add(root(rest[at : at + _BLOCK]), _BLOCK.bit_length() - 1)
+                at += _BLOCK
+            else:
+                self._add(rest[at], 0)
+                at += 1
+
+    def _add(self, h: bytes, level: int) -> None:
+        """Add the root of 2**level leaves at the end; the size must be a multiple of that."""
+        peaks, size = self.peaks, self.size >> level
         while size & 1:
             h = hashlib.sha256(b"\x01" + peaks.pop() + h).digest()
             size >>= 1
         peaks.append(h)
-        self.size += 1
-
-    def extend(self, hashes: Iterable[bytes]) -> None:
-        """Add leaf hashes at the end, in order."""
-        for h in hashes:
-            self.append(h)
+        self.size += 1 << level
 
     def root(self) -> bytes:
         """The root over all leaves so far."""

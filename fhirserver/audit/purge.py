@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from fhirserver.audit.notes import Checkpoint, split_note
+from fhirserver.outcome import Internal
 from fhirserver.store.ledger import TILE, Ledger
 
 LEAST_YEARS, WARN_YEARS = 5, 6
@@ -58,6 +59,16 @@ async def plan(
     if size == 0 or not await _is_there(ledger, size - 1):
         raise PurgeRefused("no whole tile of 256 events was sealed before that day and is still there")
     return Purge(before, size, years, (names[0], names[1]))
+
+
+async def check_right(ledger: Ledger) -> None:
+    """Refuse a purge that the database would refuse half-way: its user may not remove. Raises PurgeRefused, Unavailable."""
+    try:
+        await ledger.delete(b"", 0, 0)  # matches nothing
+    except Internal as error:
+        raise PurgeRefused(
+            "this database user may not remove events; name one who may in FHIRSERVER_AUDIT__PURGE_URI"
+        ) from error
 
 
 async def remove(ledger: Ledger, purge: Purge) -> int:

@@ -7,18 +7,21 @@ An export folder: `export.json` (origin, sizes, peaks of the tree where it begin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from fhirserver.audit import merkle
+from fhirserver.audit.examine import Examiner, Here
 from fhirserver.audit.findings import Class
 from fhirserver.audit.keys import KnownKey
+from fhirserver.audit.stretches import Stretches
 from fhirserver.audit.tiles import StoredTree
 from fhirserver.audit.verify import Verification
-from fhirserver.store.ledger import TILE, Ledger, Recorded, Run, Seal
+from fhirserver.store.ledger import TILE, Ledger, Recorded, Run, Seal, Tile
 
 _BITS = 8  # 256 hashes in a tile
 WINDOW = 5000  # events that are looked at together
@@ -32,34 +35,84 @@ class BadExport(Exception):
 
 
 async def verify_stored(
-    ledger: Ledger, verification: Verification, *, since: int = 0, progress: Progress = lambda done: None
-) -> None:
+    ledger: Ledger, verification: Verification, *, since: int = 0, progress: Progress = lambda done: None,
+    examiner: Examiner | None = None,
+) -> None:  # fmt: skip
     """Feed `verification` with the ledger in the database, from the checkpoint of size `since` on.
 
-    Raises BadExport where there is no such checkpoint, DamagedLedger, Unavailable.
+    `examiner`: looks at the events; None: this process does. Raises BadExport where there is no such checkpoint,
+    DamagedLedger, Unavailable.
     """
     if since:
         seal = await ledger.seal_at(since)
         if seal is None:
             raise BadExport(f"there is no checkpoint of size {since}")
         verification.start_at(seal, await StoredTree(ledger, since).peaks())
-    window: list[Seal] = []
-    async for seal in ledger.seals(since):
-        window.append(seal)
-        if sum(run.n for one in window for run in one.runs) >= WINDOW:
-            await _check_window(ledger, verification, window, progress)
-            window = []
-    await _check_window(ledger, verification, window, progress)
+    examine = examiner or Here(ledger, verification.index_faults)
+    waiting: deque[tuple[list[Seal], asyncio.Task[Stretches]]] = deque()
+    try:
+        async for window in _windows(ledger.seals(since)):
+            runs = [run for seal in window for run in seal.runs]
+            waiting.append((window, asyncio.ensure_future(examine(runs))))
+            if len(waiting) > examine.ahead:
+                await _take_window(ledger, verification, *waiting.popleft(), progress)
+        while waiting:
+            await _take_window(ledger, verification, *waiting.popleft(), progress)
+    finally:
+        for _, task in waiting:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+    await _check_rest(ledger, verification, since)
+
+
+async def _check_rest(ledger: Ledger, verification: Verification, since: int) -> None:
+    """What is not in checkpoints: the events that wait, those of nobody, the tiles."""
     writers = await ledger.writers()
-    known = sorted({*writers, *verification.writers})
-    nexts = {w: verification.next_of(w) for w in known}
+    chains = verification.chains
+    known = sorted({*writers, *chains.writers})
+    nexts = {w: chains.next_of(w) for w in known}
     if since:  # a writer without events since then is sealed up to where its last run ended
-        nexts |= {w: await ledger.next_of(w) for w in known if w not in verification.writers}
+        nexts |= {w: await ledger.next_of(w) for w in known if w not in chains.writers}
     for w in sorted(await ledger.waiting(nexts)):
         tail = await ledger.run(w, nexts[w], 0, whole=verification.index_faults is not None)
         verification.check_tail(w, tail)
     verification.check_strangers(await ledger.strangers(known))
     verification.check_tiles(await _bad_tiles(ledger, verification.size))
+
+
+async def _windows(seals: AsyncIterator[Seal]) -> AsyncIterator[list[Seal]]:
+    window: list[Seal] = []
+    events = 0
+    async for seal in seals:
+        window.append(seal)
+        events += sum(run.n for run in seal.runs)
+        if events >= WINDOW:
+            yield window
+            window, events = [], 0
+    if window:
+        yield window
+
+
+async def _take_window(
+    ledger: Ledger, verification: Verification, window: list[Seal], examined: asyncio.Task[Stretches], progress: Progress
+) -> None:  # fmt: skip
+    """Go through the checkpoints of `window`: event by event from the first on in which anything is doubtful."""
+    stretches = await examined
+    first = min((seal.prev for seal in window), default=0)
+    last = max((seal.size for seal in window), default=0)
+    numbers = range(min(first, verification.size) // TILE, last // TILE + 1)
+    tiles = {n: tile.data for n, tile in (await ledger.tiles(0, numbers)).items()}
+
+    def accept() -> int:
+        for at, seal in enumerate(window):
+            if not verification.accept(seal, stretches, tiles):
+                return at
+        return len(window)
+
+    rest = window[await asyncio.to_thread(accept) :]
+    if rest:
+        await _check_window(ledger, verification, rest, tiles)
+    progress(sum(run.n for seal in window for run in seal.runs))
 
 
 async def _bad_tiles(ledger: Ledger, size: int) -> list[str]:
@@ -90,7 +143,7 @@ async def _bad_tiles(ledger: Ledger, size: int) -> list[str]:
 
 
 async def _check_window(
-    ledger: Ledger, verification: Verification, window: list[Seal], progress: Progress
+    ledger: Ledger, verification: Verification, window: list[Seal], tiles: dict[int, bytes]
 ) -> None:
     spans: dict[bytes, tuple[int, int]] = {}
     for seal in window:
@@ -98,16 +151,39 @@ async def _check_window(
             low, high = spans.get(run.w, (run.s0, run.s0))
             spans[run.w] = (min(low, run.s0), max(high, run.s0 + run.n))
     events: _Events = {}
+    whole = verification.index_faults is not None
     for w, (low, high) in spans.items():
-        for event in await ledger.between(w, low, high + 1, whole=verification.index_faults is not None):
+        for event in await ledger.between(w, low, high + 1, whole=whole):
             events.setdefault((w, event.s), []).append(event)
-    first = min((seal.prev for seal in window), default=0)
-    last = max((seal.size for seal in window), default=0)
-    numbers = range(min(first, verification.size) // TILE, last // TILE + 1)
-    tiles = {n: tile.hashes() for n, tile in (await ledger.tiles(0, numbers)).items()}
-    for seal in window:  # in a thread: a server verifies beside its requests
-        await asyncio.to_thread(verification.check, seal, events, tiles)
-    progress(sum(run.n for seal in window for run in seal.runs))
+    hashes = {n: Tile(data, b"").hashes() for n, data in tiles.items()}
+    for seal in window:
+        later: dict[bytes, int] = {}
+        if seal.prev > verification.size:
+            later = await _behind(ledger, seal.prev)
+            await _add_between(ledger, verification, seal.prev, later, events)
+        await asyncio.to_thread(verification.check, seal, events, hashes, later)
+
+
+async def _add_between(
+    ledger: Ledger, verification: Verification, end: int, later: dict[bytes, int], events: _Events
+) -> None:
+    """Add to `events` those that a missing checkpoint of at most size `end` may have sealed."""
+    known = set(events)
+    for w in sorted({*await ledger.writers(), *later}):
+        s = verification.chains.next_of(w)
+        until = later.get(w, s + end - verification.size)
+        for event in await ledger.between(w, s, until, whole=verification.index_faults is not None):
+            if (w, event.s) not in known:
+                events.setdefault((w, event.s), []).append(event)
+
+
+async def _behind(ledger: Ledger, size: int) -> dict[bytes, int]:
+    """With which sequence each writer goes on behind `size`, of those that do."""
+    found: dict[bytes, int] = {}
+    async for seal in ledger.seals(size):
+        for run in seal.runs:
+            found.setdefault(run.w, run.s0)
+    return found
 
 
 async def export(
@@ -169,7 +245,12 @@ def _verify_export(folder: Path, verification: Verification, progress: Progress)
                 read += 1
                 if read >= target:
                     break
-        verification.check(seal, events, _tiles_of(folder, min(seal.prev, verification.size), seal.size))
+        later: dict[bytes, int] = {}
+        if seal.prev > verification.size:
+            for run in (run for each in seals[at:] for run in each.runs):
+                later.setdefault(run.w, run.s0)
+        tiles = _tiles_of(folder, min(seal.prev, verification.size), seal.size)
+        verification.check(seal, events, tiles, later)
         progress(seal.size - seal.prev)
         for run in seal.runs:
             for s in range(run.s0, run.s0 + run.n):

@@ -5,9 +5,10 @@ Source: docs/reference/audit-events.md; DICOM PS3.15 A.5.3 (application activity
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fhirserver import __version__
 from fhirserver.audit import vocabulary as v
 from fhirserver.audit.agents import coded
 from fhirserver.audit.alarms import Alarm
@@ -15,9 +16,12 @@ from fhirserver.audit.disclosure.alertwords import PREFIX
 from fhirserver.audit.event import SUCCESS, Entity, Event, EventBuilder, Head, Outcome
 from fhirserver.audit.floods import Summary
 from fhirserver.context import JsonObject
+from fhirserver.store.documents import instant
+from fhirserver.store.migrate import Step
 
 _WRITER = (v.OWN_ENTITY, "writer")
 _CHECKPOINT = (v.OWN_ENTITY, "checkpoint")
+_SCHEMA = (v.OWN_ENTITY, "schema")
 _WORK = (v.OWN_ENTITY, "system-work")
 
 
@@ -87,6 +91,14 @@ class SystemEvents:
         head = Head(v.APPLICATION, ((v.SUBTYPE, name),), "E", Outcome("0", f"{count} resources"))
         return self._build(head, [Entity(_WORK, identifier=name)])
 
+    def migrated(self, before: int, steps: Sequence[Step]) -> Event:
+        """The stored form was brought from version `before` through `steps`, and by which software."""
+        head = Head(v.SECURITY_ALERT, (v.SOFTWARE_CONFIGURATION,), "E")
+        detail = [("from", str(before)), ("to", str(steps[-1].version)), ("software", __version__)]
+        detail += [("step", f"{step.version} {step.name}, {instant(step.at)}") for step in steps]
+        entity = Entity(_SCHEMA, identifier=f"{before}-{steps[-1].version}", detail=tuple(detail))
+        return self._build(head, [entity], migrated_id(steps[-1]))
+
     def _of_writer(self, subtype: v.Code, outcome: Outcome, writer: bytes, id: str) -> Event:
         head = Head(v.APPLICATION, (subtype,), "E", outcome)
         return self._build(head, [Entity(_WRITER, identifier=writer.hex())], id)
@@ -101,6 +113,11 @@ class SystemEvents:
     def _agents(self) -> list[JsonObject]:
         agent = self.builder.site.server(v.CLIENT_APPLICATION)
         return [{**agent, "type": coded(v.CLIENT_APPLICATION), "requestor": True}]
+
+
+def migrated_id(step: Step) -> str:
+    """The id of the event that tells of migrations up to `step`."""
+    return f"migrated-{step.version}-{step.at // 1000}"
 
 
 def stop_id(writer: bytes) -> str:

@@ -30,7 +30,7 @@ from fhirserver.audit.security import SecurityEvents
 from fhirserver.audit.spool import Spool
 from fhirserver.audit.station import Auditor
 from fhirserver.audit.sweep import ALIVE_SECONDS, Sweeper, about_process, lease_name
-from fhirserver.audit.system import SystemEvents
+from fhirserver.audit.system import SystemEvents, migrated_id
 from fhirserver.context import AuthEvent, Version
 from fhirserver.outcome import OutcomeError
 from fhirserver.r4.definitions import Definitions
@@ -42,6 +42,7 @@ from fhirserver.store.documents import PATIENTS
 from fhirserver.store.home import Home
 from fhirserver.store.leases import Leases
 from fhirserver.store.ledger import Ledger
+from fhirserver.store.migrate import steps_done
 from fhirserver.store.owed import OwedVersions
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ CHAINS = 2  # of a worker; more make smaller batches, which cost more than the t
 _TICK = 1.0
 _TICKS_OF_LEASE = 15
 _OUTAGES_EVERY = 600_000_000  # microseconds
+_TELL_SECONDS = 30.0
 _LOG = logging.getLogger("fhirserver.audit")
 
 
@@ -133,8 +135,21 @@ class AuditWorker:
             await chain.open()
         await self.recorder.commit([self.system.started(chain.writer) for chain in self.recorder.chains])
         await self.sweeper.find_lost_once()
+        await self._tell_migrations()
         if self.spool is not None and self.spool.left():
             await self._replay(self.spool)
+
+    async def _tell_migrations(self) -> None:
+        """Record through which migrations the database went since that was last told. Raises OutcomeError."""
+        if not await self._on.leases.take("audit-migrated", _TELL_SECONDS):  # another worker is at it
+            return
+        steps = await steps_done(self._on.home.database)
+        known = await self.log.known([migrated_id(step) for step in steps])
+        told = max((at for at, step in enumerate(steps, 1) if migrated_id(step) in known), default=0)
+        if told < len(steps):
+            before = steps[told - 1].version if told else 0
+            await self.recorder.commit([self.system.migrated(before, steps[told:])])
+        await self._on.leases.release("audit-migrated")
 
     async def run(self) -> None:
         """What runs beside the requests; for ever, until cancelled."""

@@ -22,6 +22,12 @@ after-hours, vip, break-glass, export-volume, mass-access, dormant, searched-for
 _PURGE = """\
 Removes events that are older than the retention (FHIRSERVER_AUDIT__RETENTION_YEARS), after recording that in the log.
 Hashes and checkpoints stay, so the log goes on to verify. Two different people approve. Less than 5 years is refused."""
+_ROLES = """\
+Prints the roles and users of an audit log with a database of its own (FHIRSERVER_AUDIT__DATABASE) as a script for mongosh.
+With --create the roles, not the users, are created or brought up to date."""
+_PREPARE = """\
+Makes the indexes of the audit log, as the user of FHIRSERVER_AUDIT__MIGRATE_URI: the server's own user may only find and
+insert. Once before the first start, and again after an upgrade whose start asks for it."""
 
 
 def audit(
@@ -51,8 +57,12 @@ def audit(
     verify.add_argument(
         "--no-index",
         action="store_true",
-        help="do not compare search fields with bodies; about three times as fast",
+        help="do not compare search fields with bodies",
     )
+    verify.add_argument(
+        "--processes", type=_count, metavar="N",
+        help="processes that read and hash (default: one for each core; 1: none beside this one)",
+    )  # fmt: skip
     verify.add_argument("--json", action="store_true", help="print JSON lines")
     database(verify)
     proof = add(
@@ -82,6 +92,7 @@ def audit(
         "--approved-by", action="append", default=[], metavar="NAME", help="who approves; twice"
     )
     database(purge)
+    _access(commands, add, database)
     rotate = add(
         commands,
         "rotate-key",
@@ -98,6 +109,19 @@ def audit(
         "--after", type=_size, required=True, metavar="SIZE", help="last size that is trusted"
     )
     database(revoke)
+
+
+def _access(commands: object, add: Callable[..., argparse.ArgumentParser], database: Database) -> None:
+    roles = add(
+        commands, "roles", "the database roles that keep the audit log append-only",
+        "fhirserver audit roles > roles.js", _ROLES,
+    )  # fmt: skip
+    roles.add_argument(
+        "--create", action="store_true", help="create or update them, as the user of AUDIT__MIGRATE_URI"
+    )
+    database(roles)
+    database(add(commands, "prepare", "make the indexes of an audit log with users of its own",
+                 "FHIRSERVER_AUDIT__MIGRATE_URI=mongodb://... fhirserver audit prepare", _PREPARE))  # fmt: skip
 
 
 def _trust(parser: argparse.ArgumentParser) -> None:
@@ -140,8 +164,19 @@ def _size(text: str) -> int:
     return number
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def _date(text: str) -> date:
     return date.fromisoformat(text)
 
 
-_size.__name__, _date.__name__ = "size", "date (2026-03-01)"  # argparse names them in its messages
+_size.__name__, _count.__name__, _date.__name__ = (
+    "size",
+    "number of at least 1",
+    "date (2026-03-01)",
+)  # argparse names them in its messages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -12,28 +13,28 @@ from pathlib import Path
 from typing import TypeVar
 
 from fhirserver.audit.disclosure.reports import KINDS
+from fhirserver.audit.examine import Side, Source
 from fhirserver.audit.findings import CANNOT_VERIFY, INTACT, TAMPERED
 from fhirserver.audit.index_check import IndexCheck
 from fhirserver.audit.keys import KeyFiles, KnownKey, parse_keys
 from fhirserver.audit.notes import BadNote, Checkpoint, split_note
-from fhirserver.audit.parameters import PARAMETERS
 from fhirserver.audit.proofs import BadProof, check_proof
 from fhirserver.audit.purge import WARN_YEARS, PurgeRefused
 from fhirserver.audit.sources import BadExport, export, verify_export, verify_stored
 from fhirserver.audit.tiles import DamagedLedger
 from fhirserver.audit.verify import Verification
 from fhirserver.audit.verify_report import anchor_of, report, summary
+from fhirserver.cli.audit_database import make_indexes, print_or_create_roles
 from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
 from fhirserver.cli.terminal import CommandFailed, Progress, complain, duration, note, say
-from fhirserver.r4.definitions import Definitions
-from fhirserver.search.index import Indexer
 from fhirserver.settings import Settings
 from fhirserver.store.client import connect
 from fhirserver.store.keyfile import BadKeyFile
 from fhirserver.store.ledger import Ledger, Seal
 
 T = TypeVar("T")
+_MANY = 50_000  # events from which on further processes are worth their start
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,8 +50,9 @@ def _verify(options: argparse.Namespace) -> int:
         if options.export is not None:
             verify_export(options.export, verification, progress=progress.advance)
         else:
-            _with_ledger(settings, lambda ledger: verify_stored(
-                ledger, verification, since=options.since, progress=progress.advance))  # fmt: skip
+            _with_ledger(
+                settings, lambda ledger, at: _verify_stored(options, ledger, at, verification, progress)
+            )
     except (BadNote, BadKeyFile, BadExport, DamagedLedger, OSError, CommandFailed) as problem:
         complain(f"cannot verify: {problem}")
         return CANNOT_VERIFY
@@ -70,6 +72,23 @@ def _verify(options: argparse.Namespace) -> int:
         f"{done['result']}: {verification.events:,} events, {verification.seals:,} checkpoints in {duration(elapsed)}"
     )
     return findings.exit_code
+
+
+async def _verify_stored(
+    options: argparse.Namespace, ledger: Ledger, at: Settings, verification: Verification, progress: Progress
+) -> None:
+    """Verify in processes beside this one where that is worth their start. `at`: settings that name the database."""
+    newest = await ledger.newest()
+    count = options.processes or len(os.sched_getaffinity(0))
+    if count < 2 or newest is None or newest.size - options.since < _MANY:
+        await verify_stored(ledger, verification, since=options.since, progress=progress.advance)
+        return
+    uri, name = _log_of(at)
+    source = Source(uri, name, at.tenant, at.fhir_base, verification.index_faults is not None)
+    with Side(source, count) as examiner:
+        await verify_stored(
+            ledger, verification, since=options.since, progress=progress.advance, examiner=examiner
+        )
 
 
 def _verification(options: argparse.Namespace, settings: Settings) -> Verification:
@@ -96,8 +115,7 @@ def _verification(options: argparse.Namespace, settings: Settings) -> Verificati
 def _index_check(options: argparse.Namespace, settings: Settings) -> IndexCheck | None:
     if options.export is not None or options.no_index:  # an export holds no search fields
         return None
-    definitions = Definitions.load().with_parameters(PARAMETERS)
-    return IndexCheck(Indexer(definitions, settings.tenant, settings.fhir_base), settings.tenant)
+    return IndexCheck.of(settings.tenant, settings.fhir_base)
 
 
 def _keys(file: Path) -> list[KnownKey]:
@@ -131,7 +149,7 @@ def _export(options: argparse.Namespace) -> int:
     keys = KeyFiles.of(settings)
     progress = Progress("events", None)
 
-    async def write(ledger: Ledger) -> tuple[int, int, int]:
+    async def write(ledger: Ledger, _: Settings) -> tuple[int, int, int]:
         start, end = await _sizes(ledger, options.start, options.end)
         if start == end:
             raise CommandFailed("nothing was sealed in that time")
@@ -217,16 +235,15 @@ def _revoke(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with_ledger(settings: Settings, work: Callable[[Ledger], Awaitable[T]]) -> T:
-    """What `work` gives on the ledger of the configured database."""
+def _with_ledger(settings: Settings, work: Callable[[Ledger, Settings], Awaitable[T]]) -> T:
+    """What `work` gives on the ledger of the configured database, and the settings that name that."""
     with database(settings) as reachable:
+        uri, name = _log_of(reachable)
 
         async def call() -> T:
-            assert reachable.mongodb_uri is not None  # noqa: S101 that is what database() is for
-            chosen = settings.audit
-            client = connect((chosen.mongo_uri or reachable.mongodb_uri).get_secret_value())
+            client = connect(uri)
             try:
-                return await work(Ledger(client[chosen.database or reachable.database]))
+                return await work(Ledger(client[name]), reachable)
             finally:
                 await client.close()
 
@@ -236,12 +253,22 @@ def _with_ledger(settings: Settings, work: Callable[[Ledger], Awaitable[T]]) -> 
             raise CommandFailed(str(problem)) from problem
 
 
+def _log_of(reachable: Settings) -> tuple[str, str]:
+    """URI and database name of the audit log."""
+    chosen = reachable.audit
+    uri = chosen.mongo_uri or reachable.mongodb_uri
+    assert uri is not None  # noqa: S101 that is what database() is for
+    return uri.get_secret_value(), chosen.database or reachable.database
+
+
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "verify-proof": _verify_proof,
     "export": _export,
     "report": _report,
     "purge": _purge,
+    "roles": print_or_create_roles,
+    "prepare": make_indexes,
     "rotate-key": _rotate,
     "revoke-key": _revoke,
 }

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from fhirserver.jobs.ending import end
 from fhirserver.outcome import OutcomeError
 from fhirserver.store.leases import Leases
 
@@ -39,14 +40,15 @@ async def _hold(leases: Leases, name: str, work: Callable[[], Awaitable[None]], 
                 _log.warning("lease lost", extra={"job": name})
                 break
     finally:
-        task.cancel()
-        await asyncio.wait([task])  # not `await task`: its cancellation and our own could not be told apart
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error(
-                "leased work failed", extra={"job": name}, exc_info=error
-            )  # begun again with the next lease
-        with suppress(OutcomeError):
-            await leases.release(name)
+        try:
+            await end([task])
+        finally:
+            if (
+                not task.cancelled() and (error := task.exception()) is not None
+            ):  # begun again with the next lease
+                _log.error("leased work failed", extra={"job": name}, exc_info=error)
+            with suppress(OutcomeError):
+                await leases.release(name)
 
 
 async def _take(leases: Leases, name: str, seconds: float) -> bool:

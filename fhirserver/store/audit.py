@@ -5,7 +5,6 @@ An event is durable when this says so: acknowledged by a majority, journaled. So
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,13 +12,11 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from fhirserver.search.types import date
-from fhirserver.store.client import CannotStart, Document, translate, translated
+from fhirserver.store.client import Document, translate, translated
 from fhirserver.store.home import AUDIT_EVENTS, Database
 
 WRITERS = "audit_writers"
 _DUPLICATE_KEY = 11000
-_FORBIDDEN = ("update", "remove", "dropCollection", "collMod")
-_log = logging.getLogger(__name__)
 
 
 class AuditLog:
@@ -102,35 +99,3 @@ class AuditLog:
         with translated():
             rows = await self._events.find({"_id": {"$in": keys}}, {"_id": 1}).to_list()
         return {row["_id"].rpartition("/")[2] for row in rows}
-
-
-async def check_privileges(database: Database) -> None:
-    """Refuse a user of the audit log's own connection who could change or remove events. Raises CannotStart.
-
-    A MongoDB without users cannot protect its log from those who reach it; that is said in the log.
-    """
-    with translated():
-        status = await database.command({"connectionStatus": 1, "showPrivileges": True})
-    info = status["authInfo"]
-    if not info["authenticatedUsers"]:
-        _log.warning("the audit database knows no users: whoever reaches it can change it")
-        return
-    excess = {
-        action
-        for privilege in info["authenticatedUserPrivileges"]
-        if _covers(privilege["resource"], database.name)
-        for action in privilege["actions"]
-        if action in _FORBIDDEN
-    }
-    if excess:
-        raise CannotStart(
-            "The user of the audit log may only find and insert (docs/how-to/audit-queries.md says how to make one), "
-            f"but has {', '.join(sorted(excess))} on {AUDIT_EVENTS}."
-        )
-
-
-def _covers(resource: Mapping[str, Any], database: str) -> bool:
-    """Whether a privilege's resource holds the collection of events. Source: mongodb.com/docs, resource documents."""
-    if resource.get("anyResource"):
-        return True
-    return resource.get("db") in ("", database) and resource.get("collection") in ("", AUDIT_EVENTS)

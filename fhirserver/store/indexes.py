@@ -17,6 +17,7 @@ from typing import Any
 from pymongo import IndexModel
 from pymongo.errors import CollectionInvalid, NetworkTimeout, OperationFailure
 
+from fhirserver.outcome import CANONICAL
 from fhirserver.store.client import translated
 from fhirserver.store.deliveries import DELIVERIES, KEPT_SECONDS
 from fhirserver.store.documents import HISTORY
@@ -128,17 +129,22 @@ def _present(parameter: str) -> dict[str, Any]:
     return {"partialFilterExpression": {f"ix.{parameter}": {"$exists": True}}}
 
 
-def _rare(parameter: str, system: str, *codes: str) -> dict[str, Any]:
+def _rare(parameter: str, *codings: tuple[str, str]) -> dict[str, Any]:
     """Only events with one of these codes are in the index: those of plain REST, which are nearly all, are not."""
-    tokens = [token for code in codes for token in (code, f"{system}|{code}")]
+    tokens = [token for system, code in codings for token in (code, f"{system}|{code}")]
     return {"partialFilterExpression": {f"ix.{parameter}": {"$in": tokens}}}
 
 
 _DCM = "http://dicom.nema.org/resources/ontology/DCM"
+_OWN = f"{CANONICAL}/CodeSystem/audit-subtype"
 _TYPES = ("110100", "110101", "110106", "110107", "110113", "110114")
 _SUBTYPES = (
     "110120", "110121", "110122", "110123", "110126", "110127", "110129", "110133", "110134", "110135", "110136",
     "110137", "110138",
+)  # fmt: skip
+_OWN_SUBTYPES = (
+    "denied", "denied-authn", "denied-scope", "denied-compartment", "denied-consent", "denied-label", "denied-throttled",
+    "throttled", "recovered", "purge",
 )  # fmt: skip
 # What a compliance officer asks, each with the time. No wildcard index, and no key that nearly every event shares: at one
 # event for each read, index keys are what limits reading.
@@ -147,8 +153,11 @@ _AUDIT_PLAN = (
     TIME,
     Index("date", (_WHEN,)),
     *map(_with_time, ("patient", "agent", "agent~id", "entity", "entity~id")),
-    _with_time("type", **_rare("type", _DCM, *_TYPES)),
-    _with_time("subtype", **_rare("subtype", _DCM, *_SUBTYPES)),
+    _with_time("type", **_rare("type", *((_DCM, code) for code in _TYPES))),
+    _with_time(
+        "subtype",
+        **_rare("subtype", *((_DCM, code) for code in _SUBTYPES), *((_OWN, code) for code in _OWN_SUBTYPES)),
+    ),
     _with_time("policy", **_present("policy")),
     _with_time("purpose", partialFilterExpression={"ix.purpose": "BTG"}),
     _with_time("denied", partialFilterExpression={"ix.denied": "true"}),

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fhirserver.settings import Settings
+from fhirserver.store.audit_access import audit_home
 from fhirserver.store.client import CannotStart, check, connect, translated
+from fhirserver.store.home import Home
 from fhirserver.store.indexes import Collections
 from fhirserver.store.keys import KEYS
 from fhirserver.store.migrate import stale_index
@@ -37,25 +39,33 @@ async def inspect(settings: Settings) -> Inspection:
     client = connect(settings.mongodb_uri.get_secret_value())
     try:
         version = await check(client)
-        with translated():
-            before = datetime.now(UTC)
-            hello = await client.admin.command("hello")
-            here = before + (datetime.now(UTC) - before) / 2
-            there = hello["localTime"].replace(tzinfo=UTC)
-        database = client[settings.database]
-        with translated():
-            new = not await database.list_collection_names()
-        missing = () if new else tuple(await Collections(database).missing())
-        with translated():
-            stale = await stale_index(database, settings.tenant)
-            proof = await database[KEYS].find_one({"_id": proof_id(settings.tenant)})
+        home = await audit_home(settings, client)
         try:
-            check_proof(Vault.of(settings), settings.tenant, proof)
-        except CannotStart as problem:
-            secrets = str(problem)
-        else:
-            secrets = ""
-        seconds = (there - here).total_seconds()
-        return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds, secrets)
+            return await _inspected(settings, home, version)
+        finally:
+            if home.audit.client is not client:
+                await home.audit.client.close()
     finally:
         await client.close()
+
+
+async def _inspected(settings: Settings, home: Home, version: str) -> Inspection:
+    database = home.database
+    with translated():
+        before = datetime.now(UTC)
+        hello = await database.client.admin.command("hello")
+        here = before + (datetime.now(UTC) - before) / 2
+        there = hello["localTime"].replace(tzinfo=UTC)
+        new = not await database.list_collection_names()
+    missing = () if new else tuple(await Collections(home).missing())
+    with translated():
+        stale = await stale_index(database, settings.tenant)
+        proof = await database[KEYS].find_one({"_id": proof_id(settings.tenant)})
+    try:
+        check_proof(Vault.of(settings), settings.tenant, proof)
+    except CannotStart as problem:
+        secrets = str(problem)
+    else:
+        secrets = ""
+    seconds = (there - here).total_seconds()
+    return Inspection(version, hello.get("setName", "(sharded)"), missing, stale, seconds, secrets)

@@ -19,6 +19,8 @@ from pymongo.errors import DuplicateKeyError
 
 from fhirserver.store.client import Document, translated
 from fhirserver.store.lanes import Database
+from fhirserver.store.ledger_events import EVENT_FIELDS, SHAPE_FIELDS, SHAPES, recorded, with_shapes
+from fhirserver.store.ledger_events import Recorded as Recorded
 
 Collection = AsyncCollection[Document]
 
@@ -31,9 +33,8 @@ VERIFICATIONS = "audit_verifications"
 RUN_MOST = 5000  # events in one run
 TILE = 256  # hashes in one tile
 _CLAUSES = 500
-_SEARCHED = ("date", "patient", "agent", "entity", "type", "subtype", "action", "outcome")
-_FIELDS = {"w": 1, "s": 1, "p": 1, "h": 1, "mac": 1, "raw": 1, "ts": 1}
-_WHOLE = _FIELDS | {"t": 1, "v": 1, "del": 1} | {f"ix.{name}": 1 for name in _SEARCHED}
+_BATCH = 500  # documents: decoding more at once would hold up the requests beside
+_PLACE = [("w", ASCENDING), ("s", ASCENDING)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,6 @@ class Seal:
     prev: int
     runs: tuple[Run, ...]
     note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An event as the ledger sees it. `key`: `_id`. `ts`: microseconds.
-
-    `row`: the document with the search fields that reports rest on, where asked for.
-    """
-
-    key: str
-    w: bytes
-    s: int
-    p: bytes
-    h: bytes
-    mac: bytes
-    raw: bytes
-    ts: int
-    row: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +81,7 @@ class Ledger:
 
     async def prepare(self) -> None:
         """Make the unique indexes where they are missing. Raises Unavailable."""
-        await _index(self._events, [("w", ASCENDING), ("s", ASCENDING)], unique=True)
+        await _index(self._events, _PLACE, unique=True)
         await _index(self._checkpoints, [("prev", ASCENDING)], unique=True)
         await _index(self._checkpoints, [("runs.w", ASCENDING), ("_id", DESCENDING)])
         await _index(self._checkpoints, [("runs.w", ASCENDING), ("runs.s0", ASCENDING)])
@@ -150,7 +133,7 @@ class Ledger:
         return found
 
     async def run(self, w: bytes, s: int, limit: int = RUN_MOST, *, whole: bool = False) -> list[Recorded]:
-        """At most `limit` events of `w` from sequence `s` on, in order. `whole`: with their documents."""
+        """At most `limit` events of `w` from sequence `s` on, in order. `whole`: with their shapes."""
         return await self._find({"w": w, "s": {"$gte": s}}, limit, whole)
 
     async def between(self, w: bytes, s: int, end: int, *, whole: bool = False) -> list[Recorded]:
@@ -160,31 +143,41 @@ class Ledger:
     async def event(self, key: str) -> Recorded | None:
         """The event with this `_id`."""
         with translated():
-            row = await self._events.find_one({"_id": key}, _FIELDS)
-        return _recorded(row) if row else None
+            row = await self._events.find_one({"_id": key}, EVENT_FIELDS)
+        return recorded(row) if row else None
 
     async def strangers(self, writers: Sequence[bytes]) -> list[str]:
         """The `_id` of events that belong to none of `writers`, or have no proper place in a chain."""
-        bad: list[dict[str, Any]] = [
-            {"w": {"$not": {"$in": list(writers)}}},
-            {"s": {"$not": {"$type": ["int", "long"]}}},
-            {"s": {"$lt": 0}},
+        known = list(writers)
+        bad: list[
+            dict[str, Any]
+        ] = [  # each by itself, so that the index of places answers it without the events
+            {"w": {"$nin": known}},
+            {"w": {"$in": known}, "s": {"$not": {"$gte": 0}}},
+            {"w": {"$in": known}, "s": {"$type": ["double", "decimal"]}},
         ]
-        with translated():
-            rows = await self._events.find({"$or": bad}, {"_id": 1}).to_list()
-        return [str(row["_id"]) for row in rows]
+        keys: dict[str, None] = {}
+        for filter in bad:
+            with translated():
+                rows = await self._events.find(filter, {"_id": 1}).to_list()
+            keys.update({str(row["_id"]): None for row in rows})
+        return list(keys)
 
     async def delete(self, w: bytes, s: int, end: int) -> int:
-        """Remove the events of `w` in [s, end): for a purge only; the number removed."""
+        """Remove the events of `w` in [s, end), in this order: for a purge only; the number removed."""
         with translated():
-            done = await self._events.delete_many({"w": w, "s": {"$gte": s, "$lt": end}})
+            done = await self._events.delete_many({"w": w, "s": {"$gte": s, "$lt": end}}, hint=_PLACE)
         return done.deleted_count
 
     async def _find(self, filter: dict[str, Any], limit: int, whole: bool) -> list[Recorded]:
         with translated():
-            cursor = self._events.find(filter, _WHOLE if whole else _FIELDS).sort("s", ASCENDING)
-            rows = await cursor.limit(limit).batch_size(2000).to_list()
-        return [_recorded(row, whole=whole) for row in rows]
+            cursor = self._events.find(filter, EVENT_FIELDS).sort("s", ASCENDING)
+            rows = await cursor.limit(limit).batch_size(_BATCH).to_list()
+            if not whole:
+                return [recorded(row) for row in rows]
+            shaped = self._events.with_options(codec_options=SHAPES).find(filter, SHAPE_FIELDS)
+            shapes = await shaped.sort("s", ASCENDING).limit(limit).batch_size(_BATCH).to_list()
+        return with_shapes(rows, shapes)
 
     # --- checkpoints
 
@@ -246,7 +239,7 @@ class Ledger:
             return []
         return [event.h for event in await self.at(start, end)]
 
-    async def at(self, start: int, end: int, *, whole: bool = False) -> list[Recorded]:
+    async def at(self, start: int, end: int) -> list[Recorded]:
         """The events at leaves [start, end). Raises KeyError where one is missing."""
         wanted: list[tuple[bytes, int]] = []
         pieces: list[Document] = []
@@ -261,9 +254,9 @@ class Ledger:
         for first in range(0, len(pieces), _CLAUSES):
             with translated():
                 rows = await self._events.find(
-                    {"$or": pieces[first : first + _CLAUSES]}, _WHOLE if whole else _FIELDS
+                    {"$or": pieces[first : first + _CLAUSES]}, EVENT_FIELDS
                 ).to_list()
-            found |= {(row["w"], row["s"]): _recorded(row, whole=whole) for row in rows}
+            found |= {(row["w"], row["s"]): recorded(row) for row in rows}
         if len(wanted) != end - start:
             raise KeyError((start, end))
         return [found[place] for place in wanted]
@@ -312,17 +305,3 @@ def seal_of(row: Mapping[str, Any]) -> Seal:
     """The checkpoint in a stored document."""
     runs = tuple(Run(run["w"], run["s0"], run["n"], run["i0"]) for run in row["runs"])
     return Seal(row["_id"], row["prev"], runs, row["note"])
-
-
-def _recorded(row: Document, *, whole: bool = False) -> Recorded:
-    return Recorded(
-        row["_id"],
-        row["w"],
-        row["s"],
-        row.get("p", b""),
-        row.get("h", b""),
-        row.get("mac", b""),
-        row.get("raw", b""),
-        row.get("ts", 0),
-        row if whole else None,
-    )

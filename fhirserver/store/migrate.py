@@ -39,6 +39,25 @@ class Migration:
     apply: Callable[[Database], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A migration that was done. `at`: microseconds since 1970."""
+
+    version: int
+    name: str
+    at: int
+
+
+async def steps_done(database: Database) -> list[Step]:
+    """The migrations that this database has been through, oldest first. Raises Unavailable."""
+    with translated():
+        schema = await database[SERVER].find_one({"_id": _SCHEMA}, {"steps": 1})
+    steps = (schema or {}).get("steps", [])
+    return [
+        Step(step["version"], step["name"], round(step["at"].timestamp() * 1000) * 1000) for step in steps
+    ]
+
+
 async def _begin(database: Database) -> None:
     """Version 1: the form that documents.py describes; indexes are made by indexes.py."""
 

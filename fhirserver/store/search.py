@@ -286,10 +286,7 @@ class _Run:
         if stretch.keys:
             plan = await resolver.plan(type, filters[type])
             return await _computed(resolver, stretch, type, plan, after, fields, limit)
-        extra = stretch.filter | after
-        if type == AUDIT_TYPE:
-            extra = conjunction([extra, sort_bounds(filters[type])])
-        plan = await resolver.plan(type, filters[type], extra)
+        plan = await resolver.plan(type, filters[type], _bounded(type, filters[type], stretch.filter | after))
         return await resolver.run(type, plan, fields, limit, stretch.sort)
 
     async def _included(self, matches: Sequence[Match]) -> tuple[list[Match], list[Issue]]:
@@ -341,12 +338,20 @@ class _Run:
         (type, expression), plans = self.query.filters[0], []
         for stretch in stretches(self.query.sort, (type,)):
             after = stretch.after(type, None, resolver.tenant)
-            plan = await resolver.plan(type, expression, stretch.filter | after)
+            extra = stretch.filter | after
+            plan = await resolver.plan(
+                type, expression, extra if stretch.keys else _bounded(type, expression, extra)
+            )
             stages = [*stretch.keys] if stretch.keys else []
             plans.append(
                 await explain.explain(resolver, type, plan, stretch.sort, stages, self.query.shown.count + 1)
             )
         return FoundPage([], [], plan=explain.parameters(type, plans))
+
+
+def _bounded(type: str, expression: Expression, extra: Filter) -> Filter:
+    """`extra`, and where events are read in the order of their time, where to begin and end."""
+    return conjunction([extra, sort_bounds(expression)]) if type == AUDIT_TYPE else extra
 
 
 def _check_hops(filters: Sequence[tuple[str, Expression]], permission: Permission) -> None:

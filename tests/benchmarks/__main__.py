@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tests.benchmarks import audit, scenarios
+from tests.benchmarks import audit, audit_search, scenarios
 from tests.benchmarks.client import HOST, Call, load, request
 from tests.benchmarks.clinic import World
 from tests.benchmarks.processes import machine
@@ -150,7 +150,7 @@ def one_size(size: int, bare_port: int, options: argparse.Namespace) -> list[Jso
         if program and "audit" in options.steps:
             against_unaudited(bench, options)
         if program and "audit-search" in options.steps:
-            audit.searches(bench, program.data_dir / "data", options.events)
+            audit_search.searches(bench, program.data_dir / "data", options.events)
         if "search" in options.steps:
             scenarios.searches(bench)
         if "crud" in options.steps:

@@ -261,7 +261,7 @@ def test_a_read_that_cannot_be_told_in_time_is_not_answered_and_a_write_is(
 ) -> None:
     wait_until_served(server, patient)
     reading, writing = unique("read"), unique("write")
-    with failing_inserts(mongod.uri, {"blockConnection": True, "blockTimeMS": 2000}):
+    with failing_inserts(mongod.uri, {"blockConnection": True, "blockTimeMS": 6000}):
         read = httpx.get(f"{server.fhir}/Patient/{patient}", headers={"x-request-id": reading}, timeout=10)
         ready = httpx.get(f"{server.root}/readyz", timeout=10)
         write = httpx.put(

@@ -26,7 +26,7 @@ from tests.kit.builders import SYSTEM, a_patient, identified
 from tests.kit.client import JSON, Fhir, assert_outcome
 from tests.kit.server import Server
 
-SYNTHEA = Path(__file__).resolve().parents[3] / "shared" / "data" / "synthea"
+SYNTHEA = Path(__file__).parent / "synthea"  # SOURCE.md says where from
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +71,11 @@ def test_files_are_loaded_and_exported_and_loaded_again(server: Server, fhir: Fh
 
 
 def test_records_of_synthea_are_loaded(server: Server, fhir: Fhir) -> None:
-    files = sorted(SYNTHEA.glob("*.json.gz"), key=lambda file: file.stat().st_size)
-    if not files:
-        pytest.skip("the Synthea bundles of ../shared/data/synthea are not on this machine")
-    practice = [file for file in files if "nformation" in file.name]
-    chosen = practice + [file for file in files if file not in practice][:2]
-    loaded = run(server, "load", *map(str, chosen), "--server", server.fhir)
+    files = sorted(SYNTHEA.glob("*.json.gz"))
+    assert len(files) == 2
+    loaded = run(server, "load", *map(str, files), "--server", server.fhir)
     assert loaded.returncode == 0, loaded.stdout + loaded.stderr
-    for file in chosen[len(practice) :]:
+    for file in files:
         bundle = json.loads(gzip.decompress(file.read_bytes()))
         patient = next(e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Patient")
         known = f"{patient['identifier'][0]['system']}|{patient['identifier'][0]['value']}"

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pymongo
 import pytest
@@ -23,15 +25,18 @@ from pymongo.errors import OperationFailure
 
 from fhirserver.store import Mongod, connect
 
+_NO_COMMAND = (13, 59)  # unauthorized, command not found
+
 
 @contextmanager
-def running_mongod(folder: Path) -> Iterator[Mongod]:
+def running_mongod(folder: Path, options: tuple[str, ...] = ()) -> Iterator[Mongod]:
     """A supervised mongod in `folder`, for any event loop; its supervisor lives in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="mongod", daemon=True)
     thread.start()
     try:
-        mongod = Mongod(folder, cache_gb=0.25, parameters={"enableTestCommands": "1"})  # for fail points
+        fail_points = {"enableTestCommands": "1"}
+        mongod = Mongod(folder, cache_gb=0.25, parameters=fail_points, options=options)
         asyncio.run_coroutine_threadsafe(mongod.start(), loop).result(60)
         try:
             yield mongod
@@ -43,6 +48,47 @@ def running_mongod(folder: Path) -> Iterator[Mongod]:
         loop.close()
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """A MongoDB that lets nobody in without a name. Every user's password is its name."""
+
+    plain_uri: str
+
+    def uri(self, user: str, database: str) -> str:
+        """The URI for `user` of `database`."""
+        found = self.plain_uri.replace("mongodb://", f"mongodb://{user}:{user}@")
+        return f"{found}&authSource={database}"
+
+    def add_user(self, user: str, database: str, *roles: str) -> str:
+        """Make a user; its URI."""
+        with pymongo.MongoClient[dict[str, Any]](self.uri("root", "admin")) as client:
+            client[database].command("createUser", user, pwd=user, roles=list(roles))
+        return self.uri(user, database)
+
+
+@contextmanager
+def guarded_mongod(folder: Path) -> Iterator[Guarded]:
+    """A replica set with authentication (key file and users) in `folder`, with the user root."""
+    with running_mongod(folder) as open_one, pymongo.MongoClient[dict[str, Any]](open_one.uri) as client:
+        client.admin.command("createUser", "root", pwd="root", roles=["root"])
+    key = folder / "key"
+    key.write_text(secrets.token_hex(32))
+    key.chmod(0o600)
+    with running_mongod(folder, ("--auth", "--keyFile", str(key))) as closed_one:
+        yield Guarded(closed_one.uri)
+
+
+def no_fail_points(error: OperationFailure) -> NoReturn:
+    """Skips the calling test where a MongoDB of the developer's has no fail points; with CI set that is a failure."""
+    if (
+        error.code not in _NO_COMMAND
+        or not os.environ.get("FHIRSERVER_TEST_MONGODB_URI")
+        or os.environ.get("CI")
+    ):
+        raise error
+    pytest.skip("the MongoDB of FHIRSERVER_TEST_MONGODB_URI was not started with enableTestCommands")
+
+
 @asynccontextmanager
 async def failing(uri: str, command: str, how: dict[str, Any], times: int = 1) -> AsyncIterator[None]:
     """The next `times` calls of `command` fail in the database, as its fail point says in `how`."""
@@ -50,8 +96,8 @@ async def failing(uri: str, command: str, how: dict[str, Any], times: int = 1) -
         data = {"failCommands": [command], "appName": "fhirserver", **how}
         try:
             await client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
-        except OperationFailure:
-            pytest.skip("this MongoDB was not started with enableTestCommands")
+        except OperationFailure as error:
+            no_fail_points(error)
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fhirserver.audit import merkle
+from fhirserver.audit.examine import Examiner, Side, Source
 from fhirserver.audit.findings import Class
 from fhirserver.audit.index_check import CORE, IndexCheck
 from fhirserver.audit.keys import KeyFiles, parse_keys
@@ -149,6 +150,7 @@ class Verify:
         later: int = 0,
         since: int = 0,
         ingest: bool = True,
+        examiner: Examiner | None = None,
     ) -> Verification:
         client = connect(self.uri)
         try:
@@ -168,7 +170,7 @@ class Verify:
                 ingest_key=log.keys.ingest_key() if ingest else None, now=log.now + later,
                 index_faults=IndexCheck(indexer(), "default"),
             )  # fmt: skip
-            await verify_stored(Ledger(database), verification, since=since)
+            await verify_stored(Ledger(database), verification, since=since, examiner=examiner)
             verification.finish()
             return verification
         finally:
@@ -262,6 +264,13 @@ def insert_stranger(log: Log, index: int) -> None:
 
 def insert_without_writer(log: Log, index: int) -> None:
     log.events.append({"_id": "default/AuditEvent/extra", "raw": b"{}"})
+
+
+def insert_at(s: Any) -> Callable[[Log, int], None]:
+    def insert(log: Log, index: int) -> None:
+        log.events.append(log.at(index) | {"_id": "default/AuditEvent/extra", "s": s})
+
+    return insert
 
 
 def forge_at_the_end(log: Log, index: int) -> None:
@@ -358,6 +367,7 @@ ALTERATIONS: list[tuple[Callable[[Log, int], None], int, Class]] = [
     *[(insert_second, index, Class.INSERTED) for index in (IN_TILE, BEYOND_TILES)],
     (insert_stranger, IN_TILE, Class.INSERTED),
     (insert_without_writer, 0, Class.INSERTED),
+    *[(insert_at(s), IN_TILE, Class.INSERTED) for s in (5.5, -1, "5", None)],
     (forge_at_the_end, 0, Class.FORGED),
     (forge_unsealed, TAIL_LAST, Class.FORGED),
     (change_tile, 7, Class.MODIFIED),
@@ -384,7 +394,7 @@ ALTERATIONS: list[tuple[Callable[[Log, int], None], int, Class]] = [
 @pytest.mark.parametrize(
     ("alter", "index", "expected"),
     ALTERATIONS,
-    ids=[f"{a.__name__}-{i}-{c.value}" for a, i, c in ALTERATIONS],
+    ids=[f"{n}-{a.__name__}-{i}-{c.value}" for n, (a, i, c) in enumerate(ALTERATIONS)],
 )
 async def test_every_alteration_is_found_and_nothing_else(
     log: Log, verify: Verify, alter: Callable[[Log, int], None], index: int, expected: Class
@@ -411,12 +421,73 @@ async def test_several_alterations_are_told_one_by_one(log: Log, verify: Verify)
     assert where == [("MODIFIED", 30), ("MODIFIED", 200), ("MISSING", 400), ("MODIFIED", 610)]
 
 
+BEHIND_A_GAP: list[tuple[Callable[[Log, int], None], int, set[str]]] = [
+    (modify_body, 570, {"MODIFIED"}),
+    (modify_body, 610, {"MODIFIED"}),
+    (modify_body_and_hash, 570, {"MODIFIED"}),
+    (delete, 570, {"MISSING"}),
+    (modify_link, 570, {"CHAIN_BREAK"}),
+    (insert_second, 570, {"INSERTED"}),
+    (modify_all_that_follows, 570, {"ROOT_MISMATCH"}),
+    (modify_all_that_follows, 610, {"ROOT_MISMATCH"}),
+    (modify_all_that_follows, 649, {"ROOT_MISMATCH"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("alter", "index", "expected"), BEHIND_A_GAP, ids=[f"{a.__name__}-{i}" for a, i, _ in BEHIND_A_GAP]
+)
+async def test_what_was_altered_beside_a_missing_checkpoint_is_found_where_no_tile_is_full(
+    log: Log, verify: Verify, alter: Callable[[Log, int], None], index: int, expected: set[str]
+) -> None:
+    alter(log, index)
+    drop_checkpoint(log, 2)  # 600: its leaves, from 560 on, are in no full tile
+    assert set(totals(await verify(log))) == {"CHECKPOINT_GAP"} | expected
+
+
+async def test_full_tiles_tell_what_missing_checkpoints_have_sealed(log: Log, verify: Verify) -> None:
+    del log.checkpoints[:2]  # 300 and 560; what is beyond the tile of 256-511 is of one writer
+    assert totals(await verify(log)) == {"CHECKPOINT_GAP": 1}
+    for index in (0, 149, 150, 299, 300, 499, 511):
+        modify_body_and_hash(log, index)
+    assert totals(await verify(log)) == {"CHECKPOINT_GAP": 1, "MODIFIED": 7}
+
+
+async def test_behind_two_missing_checkpoints_nothing_is_called_proven_that_is_not(
+    log: Log, verify: Verify
+) -> None:
+    del log.checkpoints[1:3]  # 560 and 600: in which order their writers took turns is not known
+    assert set(totals(await verify(log))) == {"CHECKPOINT_GAP", "ROOT_MISMATCH"}
+
+
 async def test_many_findings_of_a_class_are_counted_and_twenty_shown(log: Log, verify: Verify) -> None:
     for index in range(50):
         modify_body(log, index)
     verification = await verify(log)
     assert totals(verification) == {"MODIFIED": 50}
     assert len(verification.findings.shown) == 20
+
+
+async def test_processes_side_by_side_find_the_same(
+    log: Log, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhirserver.audit.sources.WINDOW", 100)  # several windows under way
+    source = Source(verify.uri, verify.name, "default", "http://127.0.0.1:8000/fhir", index=True)
+    with Side(source, 1) as examiner:
+        verification = await verify(log, examiner=examiner)
+        assert (totals(verification), verification.events, verification.seals) == ({}, 660, 4)
+        change_field("patient", [])(log, 30)
+        modify_body(log, 310)
+        delete(log, 570)
+        verification = await verify(log, examiner=examiner)
+        assert totals(verification) == {"INDEX_MISMATCH": 1, "MODIFIED": 1, "MISSING": 1}
+
+
+async def test_where_nobody_could_examine_the_verification_looks_itself(log: Log, verify: Verify) -> None:
+    source = Source("mongodb://127.0.0.1:1/?replicaSet=none", verify.name, "default", "", index=False)
+    modify_body(log, 310)
+    with Side(source, 1) as examiner:
+        assert totals(await verify(log, examiner=examiner)) == {"MODIFIED": 1}
 
 
 # --- what only an anchor shows
