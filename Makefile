@@ -44,7 +44,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 
 # Compiled here so that no start pays for it, not even where Python may not write (PYTHONDONTWRITEBYTECODE).
 compiled: $(VENV)/.runtime
-	@$(PY) -m compileall -q fhirserver
+	@$(PY) -m compileall -q fhirserver $(wildcard adapters)
 
 run: setup ## start MongoDB and the server; a new data folder (DATA_DIR=.data) gets the demo clinic
 	@exec $(BIN)/fhirserver serve --demo --data-dir "$(DATA_DIR)" $(ARGS)

@@ -106,9 +106,12 @@ async def _mount_site(base: Foundation, front: Front, services: Services) -> Non
 async def _close(base: Foundation, front: Front, tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-    _, stuck = await asyncio.wait(tasks, timeout=_TASKS_SECONDS)
+    ended, stuck = await asyncio.wait(tasks, timeout=_TASKS_SECONDS)
     for task in stuck:
         _LOG.error("a task does not end", extra={"job": task.get_name()})
+    for task in ended:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a task had failed", extra={"job": task.get_name()}, exc_info=error)
     if base.settings.metrics_dir:
         base.metrics.snapshot()
     base.access_log.flush()

@@ -128,6 +128,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_the_doctor_finds_nothing_and_then_finds_what_is_missing(server: Server, fhir: Fhir) -> None:
+    fhir.made(a_patient())  # the first one makes the collection
     assert run(server, "doctor", "--server", server.fhir).returncode in (0, 3)  # 3: little disk, many workers
     socket = running_socket(server.data_dir)
     with pymongo.MongoClient(socket_uri(str(socket))) as client:

@@ -12,6 +12,7 @@ from fhirserver.app import Application, build
 from fhirserver.settings import Settings
 from tests.kit.client import Fhir
 from tests.kit.server import Server
+from tests.kit.teardown import ended
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ async def application(mongodb_uri: str, database_name: str, tmp_path: Path) -> A
     )
     built = await build(settings)
     yield built
-    await built.close()
+    await ended(built.close())
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from fhirserver.store.home import AUDIT_EVENTS, Home
 from fhirserver.store.indexes import Collections
 from tests.kit.audit import KEY, NOW, a_builder, audit_indexer
 from tests.kit.mongo import failing
+from tests.kit.teardown import ended
 
 pytestmark = pytest.mark.anyio
 SYSTEM = SystemEvents(a_builder(), lambda: NOW)
@@ -41,7 +42,7 @@ async def log(mongodb_uri: str, database_name: str) -> AsyncIterator[AuditLog]:
     database = client[database_name]
     await Collections(Home(database)).ensure(["AuditEvent"])
     yield AuditLog(database, "default", 2000)
-    await client.close()
+    await ended(client.close())
 
 
 def recorder(log: AuditLog, **options: Any) -> Recorder:

@@ -28,6 +28,7 @@ from fhirserver.store.owed import OwedVersions
 from fhirserver.store.write import DELETE
 from tests.kit.audit import BASE, KEY, RECORD, a_builder, patients, references, rest_events, subtypes
 from tests.kit.corpus import definitions
+from tests.kit.teardown import ended
 
 pytestmark = pytest.mark.anyio
 START = 1_772_366_400_000_000
@@ -71,7 +72,7 @@ async def site(mongodb_uri: str, database_name: str) -> AsyncIterator[Site]:
         log, OwedVersions(store.home, "default"), rest_events(), system, record.commit, leases, lambda: now[0] + 60_000_000
     )  # fmt: skip
     yield Site(store, log, sweeper, record)
-    await client.close()
+    await ended(client.close())
 
 
 def observation(patient: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fhirserver.jobs.leases import lead
 from fhirserver.store import connect
 from fhirserver.store.lanes import Database
 from fhirserver.store.leases import LEASES, Leases
+from tests.kit.teardown import ended
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +25,7 @@ def anyio_backend() -> str:
 async def database(mongodb_uri: str, database_name: str, anyio_backend: str) -> AsyncIterator[Database]:
     client = connect(mongodb_uri)
     yield client[database_name]
-    await client.close()
+    await ended(client.close())
 
 
 async def end(database: Database, name: str) -> None:

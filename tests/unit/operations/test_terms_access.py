@@ -14,6 +14,7 @@ from fhirserver.outcome import NotFound
 from fhirserver.search.expression import Equals
 from fhirserver.settings import Settings
 from tests.api.terminology.test_translate import a_concept_map
+from tests.kit.teardown import ended
 from tests.kit.terminology import a_code_system, a_value_set
 from tests.kit.trace import permitted
 
@@ -35,7 +36,7 @@ def anyio_backend() -> str:
 async def application(mongodb_uri: str, database_name: str, anyio_backend: str) -> AsyncIterator[Application]:
     application = await build(Settings(mongodb_uri=SecretStr(mongodb_uri), database=database_name))
     yield application
-    await application.close()
+    await ended(application.close())
 
 
 async def store(application: Application) -> None:

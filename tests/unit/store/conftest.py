@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,9 +10,9 @@ import pytest
 
 from fhirserver.context import Version
 from fhirserver.store import Store, connect
+from tests.kit.teardown import ended
 from tests.kit.trace import permitted
 
-TEARDOWN_SECONDS = 60  # what takes longer hangs; then this says where
 EVERYTHING = permitted("test")
 
 
@@ -73,11 +72,9 @@ def make_store(mongodb_uri: str, database_name: str, clock: Clock) -> Callable[.
         try:
             store = Store.over(client, database_name, **{**defaults, **options})
             yield store
-            async with asyncio.timeout(TEARDOWN_SECONDS):
-                await store.close()
+            await ended(store.close())
         finally:
-            async with asyncio.timeout(TEARDOWN_SECONDS):
-                await client.close()
+            await ended(client.close())
 
     return make
 

@@ -22,7 +22,8 @@ from fhirserver.context import Version
 from fhirserver.outcome import Unavailable
 from fhirserver.store import CannotStart, Mongod, Store, connect
 from fhirserver.store.mongod_home import Home
-from tests.unit.store.conftest import EVERYTHING, TEARDOWN_SECONDS, SmallIndexer, a_patient
+from tests.kit.teardown import ended
+from tests.unit.store.conftest import EVERYTHING, SmallIndexer, a_patient
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,8 +58,7 @@ async def mongod(folder: Path, anyio_backend: str) -> AsyncIterator[Mongod]:
     mongod = Mongod(folder, cache_gb=0.25)
     await mongod.start()
     yield mongod
-    async with asyncio.timeout(TEARDOWN_SECONDS):
-        await mongod.stop()
+    await ended(mongod.stop())
 
 
 def start_server(folder: Path) -> subprocess.Popen[str]:
@@ -204,8 +204,7 @@ async def test_a_mongod_that_cannot_start_says_why(folder: Path) -> None:
 async def store(mongod: Mongod) -> AsyncIterator[Store]:
     client = connect(mongod.uri)
     yield Store.over(client, "fhir", tenant="default", indexer=SmallIndexer())
-    async with asyncio.timeout(TEARDOWN_SECONDS):
-        await client.close()
+    await ended(client.close())
 
 
 async def test_what_was_acknowledged_survives_kill_9_of_mongod(mongod: Mongod, store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -23,8 +22,9 @@ from fhirserver.terminology.shipped import Shipped
 from fhirserver.terminology.subsume import subsumption
 from fhirserver.terminology.systems import Branch, MemorySystem, Selection, System
 from fhirserver.terminology.valuesets import Include, ValueSet
+from tests.kit.teardown import ended
 from tests.kit.terminology import a_code_system
-from tests.unit.store.conftest import EVERYTHING, TEARDOWN_SECONDS, Fields
+from tests.unit.store.conftest import EVERYTHING, Fields
 
 pytestmark = pytest.mark.anyio
 URL = "urn:test:animals"
@@ -35,8 +35,7 @@ SHIPPED = Shipped()
 async def client(mongodb_uri: str, anyio_backend: str) -> AsyncIterator[Client]:
     client = connect(mongodb_uri)
     yield client
-    async with asyncio.timeout(TEARDOWN_SECONDS):
-        await client.close()
+    await ended(client.close())
 
 
 @pytest.fixture
