@@ -23,9 +23,7 @@ _READ = frozenset("rs")
 def masked_types(
     agent: Agent, situation: Situation, roles: tuple[Role, ...], book: MaskBook, compartments: Compartments
 ) -> Mapping[str, Mask]:
-    """The masks by type; none for a backend, and none on a type that one of the roles sees whole."""
-    if agent.user is None:
-        return {}
+    """The masks by type; none on a type that one of the roles sees whole, and none for a backend without a policy."""
     found = {}
     for type in {type for role in roles for type in role.masks}:
         whole = _whole(agent, situation, roles, type)
@@ -40,7 +38,7 @@ def masked_types(
 def closed_types(agent: Agent, roles: tuple[Role, ...], types: Iterable[str]) -> frozenset[str]:
     """The types that are not shown inside of others: people, where no scope of the token opens their type.
 
-    `roles`: of a user from whom something is hidden; then also what none of them opens.
+    `roles`: of an agent from whom something is hidden; then also what none of them opens.
     """
     scopes = agent.scopes.resources if agent.scopes is not None else ()
     reading = [scope for scope in scopes if _READ.intersection(scope.letters)]

@@ -14,7 +14,7 @@ from fhirserver.access.oauth.clients import ClientRefused
 from tests.kit.builders import a_patient
 from tests.kit.client import Fhir, assert_outcome
 from tests.kit.oauth import App, Realm
-from tests.security.clinic import CONFIDENTIALITY, observation, ref
+from tests.security.clinic import CONFIDENTIALITY, encounter, observation, ref
 from tests.security.test_labels_and_consent import SCOPE
 
 VERY = {"meta": {"security": [{"system": CONFIDENTIALITY, "code": "V"}]}}
@@ -54,6 +54,24 @@ def test_labels_bind_a_service_with_a_policy(realm: Realm, bound: App, free: App
         assert_outcome(labelled, 403, "forbidden", "labels-kept")
         assert able.update(able.get(f"Patient/{plain}").json() | VERY).status_code == 200
         assert able.get(f"Patient/{id}").status_code == 200
+
+
+def test_masks_bind_a_service_with_a_policy(realm: Realm, bound: App, free: App) -> None:
+    with (
+        client_of(realm, free, "system/*.cruds") as able,
+        client_of(realm, bound, "system/Encounter.cruds") as narrow,
+    ):
+        patient = able.made(a_patient())["id"]
+        visit = {k: v for k, v in encounter("x", patient).items() if k != "id"}
+        id = able.made(visit | {"reasonCode": [{"text": "Canaryword"}]})["id"]
+        for url in (f"Encounter/{id}", f"Encounter?_id={id}", f"Encounter/{id}/_history"):
+            shown, whole = narrow.get(url), able.get(url)
+            assert shown.status_code == 200
+            assert "Canaryword" not in shown.text
+            assert "SUBSETTED" in shown.text
+            assert "Canaryword" in whole.text
+        assert narrow.update(narrow.get(f"Encounter/{id}").json()).status_code in (403, 422)
+        assert "Canaryword" in able.get(f"Encounter/{id}").text
 
 
 def test_consents_bind_a_service_with_a_policy(realm: Realm, bound: App, free: App) -> None:
