@@ -166,7 +166,6 @@ def restriction_compiler(tenant: str) -> Callable[[Permission, str], Filter | No
 
     Raises NotSupported for a restriction that reaches other resources (Chain, Has, Hierarchy, Coded).
     """
-
     made: dict[tuple[int, str], tuple[Expression, Filter]] = {}
 
     def compile_restriction(permission: Permission, type: str) -> Filter | None:
@@ -175,7 +174,10 @@ def restriction_compiler(tenant: str) -> Callable[[Permission, str], Filter | No
             return dict(NOWHERE)
         if restriction is None:
             return None
-        key = (id(restriction), type)  # permissions share theirs for seconds; looking into it would cost as much
+        key = (
+            id(restriction),
+            type,
+        )  # permissions share theirs for seconds; looking into it would cost as much
         known = made.get(key)
         if known is not None and known[0] is restriction:
             return known[1]

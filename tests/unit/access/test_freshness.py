@@ -128,12 +128,14 @@ class Asked:
     changes: list[ConsentChange] = field(default_factory=list)
     since: list[int | None] = field(default_factory=list)
     links: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def roles_of(self, practitioner: str) -> tuple[frozenset[str], frozenset[str]]:
         return frozenset(("PractitionerRole/r",)), frozenset(("Organization/o",))
 
     async def linked(self, actors: Any, lo: int, hi: int) -> frozenset[str]:
         self.links += 1
+        self.begun.set()
         await asyncio.sleep(0)
         assert set(actors) == {"Practitioner/1", "PractitionerRole/r"}
         return frozenset(("p1",))
@@ -185,8 +187,7 @@ def test_who_asks_at_the_same_time_shares_one_reading(situations: Situations, as
 def test_what_was_read_before_a_change_is_not_kept(situations: Situations, asked: Asked) -> None:
     async def changed_meanwhile() -> None:
         before = asyncio.create_task(situations.of(DOCTOR))
-        while not asked.links:
-            await asyncio.sleep(0)
+        await asked.begun.wait()
         situations.forget("u")
         after = await situations.of(DOCTOR)
         assert after is not await before
