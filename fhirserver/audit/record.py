@@ -22,7 +22,7 @@ from fhirserver.store.batcher import Batcher, OnBatch, ignore_batch
 
 MOST_REQUESTS = 500  # in one insert
 HEAVIEST = 4 * 2**20  # bytes of events in one insert
-WORTH_A_FLIGHT = 8  # requests that a further insert must bring while another is under way
+WORTH_A_FLIGHT = 16  # requests that a further insert must bring while another is under way
 HEAVIEST_QUEUE = 32 * 2**20  # bytes of events that wait
 _SIZE_BESIDE = 2048  # bytes of a document beside its event
 _LOG = logging.getLogger("fhirserver.audit")

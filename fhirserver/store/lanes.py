@@ -25,6 +25,7 @@ Run = Callable[[ops.Collection, list[Any], ops.Session], Awaitable[Sequence[Any]
 # What of the index the restrictions of most permissions speak of: whose it is, and how it is labelled.
 LOOKED = ("~Patient", "~Practitioner", "_security")
 _LOOKED_AT = VERSION_FIELDS | {f"ix.{field}": 1 for field in LOOKED}
+_WORTH_A_LOOK = 16  # reads that a further call must bring while another is under way: few large calls cost least
 _OVERHEAD = 512  # bytes of an operation beside its document
 
 
@@ -142,6 +143,7 @@ class SharedLane:
             most=200 if reading else 32,  # while one batch of writes waits for the disk, the next is encoded
             weigh=None if reading else lambda item: _weigh(operation, item),
             flights=2 if reading else 3,
+            worth=_WORTH_A_LOOK if reading else 1,
             on_batch=self._on_batch,
         )
 
