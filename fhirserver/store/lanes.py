@@ -25,7 +25,9 @@ Run = Callable[[ops.Collection, list[Any], ops.Session], Awaitable[Sequence[Any]
 # What of the index the restrictions of most permissions speak of: whose it is, and how it is labelled.
 LOOKED = ("~Patient", "~Practitioner", "_security")
 _LOOKED_AT = VERSION_FIELDS | {f"ix.{field}": 1 for field in LOOKED}
-_WORTH_A_LOOK = 16  # reads that a further call must bring while another is under way: few large calls cost least
+_WORTH_A_LOOK = (
+    16  # reads that a further call must bring while another is under way: few large calls cost least
+)
 _OVERHEAD = 512  # bytes of an operation beside its document
 
 
