@@ -26,8 +26,9 @@ _SEARCHES = (Kind.SEARCH_TYPE, Kind.SEARCH_COMPARTMENT, Kind.SEARCH_SYSTEM)
 _CONDITIONAL = (Kind.UPDATE, Kind.PATCH, Kind.DELETE)
 _PEOPLE = frozenset(("Patient", "RelatedPerson", "Person"))
 _COMMA = re.compile(r"(?<!\\),")
-_FILTERS = re.compile(r'([\w.:\]-]+)\s+[a-z]{2}\s+("(?:[^"\\]|\\.)*"|[^\s()\[\]]+)')
+_FILTERS = re.compile(r'(?<![\w.:\]-])([\w.:\]-]+)\s+[a-z]{2}\s+("(?:[^"\\]|\\.)*"|[^\s()\[\]]+)')
 _MOST = 10_000
+_LONGEST_NAME = 1000
 _ELEMENT = ".identifier"  # of an expression
 
 
@@ -148,6 +149,8 @@ def _in_filter(start: frozenset[str], path: str, whole: str, definitions: Defini
 
 def _is_identifier(types: frozenset[str], name: str, definitions: Definitions) -> bool:
     """True for a parameter of `types` that finds patients, or what is about them, by an identifier."""
+    if not types or len(name) > _LONGEST_NAME:  # of so many hops that the search is refused
+        return False
     if name.startswith("_has:"):
         _, other, _, rest = (*name.split(":", 3), "", "", "")[:4]
         return _is_identifier(frozenset((other,)), rest, definitions)
