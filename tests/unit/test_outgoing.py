@@ -110,6 +110,8 @@ class Host(http.server.BaseHTTPRequestHandler):
             for number in range(40 if self.path == "/slow" else 0):
                 self.wfile.write(b"x-%d: y\r\n" % number)
                 WAITED.wait(0.05)
+            if self.path == "/slow":
+                Host.asked.append("slow to the end")
         self.send_header("cache-control", "max-age=7")
         self.end_headers()
         with contextlib.suppress(OSError):  # the caller hangs up on what is too large
@@ -171,6 +173,7 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up_in_time(host: Called) -> 
     assert host.out.get(f"{host.root}/slow", accept="*/*").body == b'{"keys":[]}'
     with pytest.raises(FetchFailed):
         replace(host.out, seconds=0.5).get(f"{host.root}/slow", accept="*/*")
+    assert Host.asked.count("slow to the end") == 1  # that of the patient caller
 
 
 def test_redirects_are_not_followed_and_large_answers_not_read(host: Called) -> None:
