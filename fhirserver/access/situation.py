@@ -6,6 +6,7 @@ effect within that time everywhere, and at once in the process that made it (doc
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from fhirserver.store.relations import Relations
 FRESH = 5.0
 _MOST = 10_000
 _MONTH = 30.4375 * 86400
+_Key = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +55,9 @@ class Situations:
     past: float
     future: float
     clock: Callable[[], float] = time.time
-    _seen: dict[tuple[str, str | None], Situation] = field(default_factory=dict)
-    _users: dict[str, set[tuple[str, str | None]]] = field(default_factory=dict)
+    _seen: dict[_Key, Situation] = field(default_factory=dict)
+    _users: dict[str, set[_Key]] = field(default_factory=dict)
+    _reading: dict[_Key, asyncio.Task[Situation]] = field(default_factory=dict)
 
     @classmethod
     def over(
@@ -73,25 +76,43 @@ class Situations:
         seen = self._seen.get(key)
         if seen is not None and seen.until > now:
             return seen
-        found = await self._read(agent, now)
+        reading = self._reading.get(key)
+        if reading is None:  # whoever asks meanwhile waits for the same answer
+            reading = self._reading[key] = asyncio.create_task(self._read_for(key, agent, now))
+        return await asyncio.shield(reading)
+
+    def forget(self, user: str) -> None:
+        """Something about a user changed in this process."""
+        self._reading.clear()
+        for key in self._users.pop(user, ()):
+            self._seen.pop(key, None)
+
+    def consents_changed(self) -> None:
+        """A Consent was written in this process."""
+        self._reading.clear()
+        self.consents.forget()
+        self._seen.clear()
+        self._users.clear()
+
+    async def _read_for(self, key: _Key, agent: Agent, now: float) -> Situation:
+        """Read and keep it, unless something changed while it was read."""
+        mine = asyncio.current_task()
+        try:
+            found = await self._read(agent, now)
+            if self._reading.get(key) is mine:
+                self._keep(key, agent, found)
+            return found
+        finally:
+            if self._reading.get(key) is mine:
+                del self._reading[key]
+
+    def _keep(self, key: _Key, agent: Agent, found: Situation) -> None:
         if len(self._seen) >= _MOST:
             self._seen.clear()
             self._users.clear()
         self._seen[key] = found
         if agent.user is not None:
             self._users.setdefault(agent.user, set()).add(key)
-        return found
-
-    def forget(self, user: str) -> None:
-        """Something about a user changed in this process."""
-        for key in self._users.pop(user, ()):
-            self._seen.pop(key, None)
-
-    def consents_changed(self) -> None:
-        """A Consent was written in this process."""
-        self.consents.forget()
-        self._seen.clear()
-        self._users.clear()
 
     async def _read(self, agent: Agent, now: float) -> Situation:
         if agent.user is None:

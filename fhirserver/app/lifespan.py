@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import MutableMapping
 from typing import Any
@@ -40,6 +41,7 @@ class Served:
             _LOG.error("cannot start: %s", error)
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
+        gc.freeze()  # definitions and tables stay; the collector need not walk them again and again
         self._application.asgi = traced(self._application.asgi, on=self._settings.tracing)
         in_time = bound_stop(self._settings.stop_seconds, self._application.close)
         await send({"type": "lifespan.startup.complete"})

@@ -136,8 +136,8 @@ class Engine:
             note_opened(trace.record, permission.opened)
         criteria = permission.criteria
         if criteria is not None:
-            criteria = replace(criteria, denied=criteria.denied | apart, trace=trace)
-        return replace(permission, denied=permission.denied | apart, criteria=criteria, trace=trace)
+            criteria = replace(criteria, denied=_with(criteria.denied, apart), trace=trace)
+        return replace(permission, denied=_with(permission.denied, apart), criteria=criteria, trace=trace)
 
     def validate(self, interaction: Interaction) -> None:
         """Raise BadRequest (no resource, another type) or Invalid (the resource breaks its definition)."""
@@ -184,6 +184,10 @@ class Engine:
         if interaction.kind is Kind.PATCH and not permission.shows and result.version is not None:
             return replace(result, resource=operation_outcome((_PATCHED,)))
         return result
+
+
+def _with(denied: frozenset[str], more: frozenset[str]) -> frozenset[str]:
+    return denied if more <= denied else denied | more
 
 
 def failed(error: OutcomeError) -> Result:

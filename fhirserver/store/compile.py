@@ -45,6 +45,7 @@ Filter: TypeAlias = dict[str, Any]
 NOWHERE: Filter = {"_id": {"$in": []}}
 _ABOVE_ALL = "\U0010ffff"  # sorts after every text that starts alike
 _MILLISECOND = 1000
+_MOST_COMPILED = 4096
 _EARTH = 6_378_137.0  # metres, as MongoDB's sphere has it
 _LONGEST_PATTERN = 32_000  # bytes; MongoDB takes 32,764
 _OPERATORS = {"lt": "$lt", "le": "$lte", "gt": "$gt", "ge": "$gte"}
@@ -165,12 +166,26 @@ def restriction_compiler(tenant: str) -> Callable[[Permission, str], Filter | No
 
     Raises NotSupported for a restriction that reaches other resources (Chain, Has, Hierarchy, Coded).
     """
+    made: dict[tuple[int, str], tuple[Expression, Filter]] = {}
 
     def compile_restriction(permission: Permission, type: str) -> Filter | None:
         restriction = permission.restriction(type)
         if type in permission.denied:
             return dict(NOWHERE)
-        return None if restriction is None else compile_filter(restriction, Place(key=f"{tenant}/{type}/"))
+        if restriction is None:
+            return None
+        key = (
+            id(restriction),
+            type,
+        )  # permissions share theirs for seconds; looking into it would cost as much
+        known = made.get(key)
+        if known is not None and known[0] is restriction:
+            return known[1]
+        filter = compile_filter(restriction, Place(key=f"{tenant}/{type}/"))
+        if len(made) >= _MOST_COMPILED:
+            made.clear()
+        made[key] = (restriction, filter)
+        return filter
 
     return compile_restriction
 

@@ -128,12 +128,15 @@ class Asked:
     changes: list[ConsentChange] = field(default_factory=list)
     since: list[int | None] = field(default_factory=list)
     links: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def roles_of(self, practitioner: str) -> tuple[frozenset[str], frozenset[str]]:
         return frozenset(("PractitionerRole/r",)), frozenset(("Organization/o",))
 
     async def linked(self, actors: Any, lo: int, hi: int) -> frozenset[str]:
         self.links += 1
+        self.begun.set()
+        await asyncio.sleep(0)
         assert set(actors) == {"Practitioner/1", "PractitionerRole/r"}
         return frozenset(("p1",))
 
@@ -170,6 +173,28 @@ def test_a_situation_is_read_once_in_a_while(situations: Situations, asked: Aske
     assert asked.links == 1
     clock.now += FRESH
     assert of(situations) is not first
+
+
+def test_who_asks_at_the_same_time_shares_one_reading(situations: Situations, asked: Asked) -> None:
+    async def together() -> set[int]:
+        found = await asyncio.gather(*(situations.of(DOCTOR) for _ in range(5)))
+        return {id(each) for each in found}
+
+    assert len(asyncio.run(together())) == 1
+    assert asked.links == 1
+
+
+def test_what_was_read_before_a_change_is_not_kept(situations: Situations, asked: Asked) -> None:
+    async def changed_meanwhile() -> None:
+        before = asyncio.create_task(situations.of(DOCTOR))
+        await asked.begun.wait()
+        situations.forget("u")
+        after = await situations.of(DOCTOR)
+        assert after is not await before
+        assert await situations.of(DOCTOR) is after
+
+    asyncio.run(changed_meanwhile())
+    assert asked.links == 2
 
 
 def test_an_emergency_ends_to_the_second(situations: Situations, asked: Asked, clock: Clock) -> None:
