@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from fhirserver.access.situation import Situations
 from fhirserver.context import Agent, AuthEvent, Interaction
-from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden
+from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden, NotFound
 from fhirserver.r4.references import ID
 from fhirserver.store.emergencies import Emergencies, Emergency
 
@@ -93,7 +93,10 @@ class BreakGlass:
         return len(ended)
 
     async def open_for(self, agent: Agent, interaction: Interaction) -> None:
-        """Open the record that a request with the purpose BTG names, unless it is open. Raises as `prepared` does."""
+        """Open the record that a request with the purpose BTG names, unless it is open. Raises as `prepared` does.
+
+        And NotFound for a patient that is not there: there would be nothing to review.
+        """
         patient = named_patient(interaction)
         if patient is None:
             raise BadRequest(
@@ -102,7 +105,10 @@ class BreakGlass:
                 code="break-glass-patient",
             )
         if agent.user is None or patient not in (await self.situations.of(agent)).opened:
-            await self.open(self.prepared(agent, patient, agent.reason or ""))
+            grant = self.prepared(agent, patient, agent.reason or "")
+            if not await self.situations.relations.is_stored("Patient", patient):
+                raise NotFound("There is no Patient with the id that was asked for.", code="resource-unknown")
+            await self.open(grant)
 
 
 def named_patient(interaction: Interaction) -> str | None:

@@ -98,6 +98,23 @@ def test_an_unknown_patient_opens_nothing(doctor: Fhir, patient: str) -> None:
     assert doctor.get("/$break-glass").status_code == 405
 
 
+def test_a_request_about_nobody_opens_nothing(
+    doctor: Fhir, system: Fhir, callers: Callers, request: pytest.FixtureRequest
+) -> None:
+    """Otherwise emergencies that never were would wait for a review, and hide those that were."""
+    headers = {"x-purpose-of-use": "BTG", "x-purpose-reason": REASON}
+    gone = system.made({"resourceType": "Patient"})["id"]
+    assert system.delete(f"/Patient/{gone}").status_code in (200, 204)
+    for url in ("/Patient/bg-nobody", "/Observation?patient=bg-nobody", f"/Patient/{gone}/Observation"):
+        assert_outcome(doctor.get(url, headers=headers), 404, "not-found", "resource-unknown")
+    begun = {"subtype": "http://dicom.nema.org/resources/ontology/DCM|110127"}
+    for patient, count in (("bg-nobody", 0), (gone, 0), ("p3", 1)):
+        doctor.get(f"/Patient/{patient}", headers=headers)
+        user = f"{callers.issuer.url}|{request.node.name}"
+        named = {"patient": f"Patient/{patient}", "agent:identifier": user}
+        assert len(accesses(system, **named, **begun)) == count, patient
+
+
 def accesses(system: Fhir, **query: str) -> list[dict[str, Any]]:
     bundle = system.get("/AuditEvent", params={"_sort": "date", "_count": "200"} | query).json()
     return [entry["resource"] for entry in bundle.get("entry", [])]
