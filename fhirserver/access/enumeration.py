@@ -29,6 +29,8 @@ _COMMA = re.compile(r"(?<!\\),")
 _FILTERS = re.compile(r'(?<![\w.:\]-])([\w.:\]-]+)\s+[a-z]{2}\s+("(?:[^"\\]|\\.)*"|[^\s()\[\]]+)')
 _MOST = 10_000
 _LONGEST_NAME = 1000
+_WORDS = ("_content", "_text")  # find identifiers, too
+_FEWEST_DIGITS = 5  # of words that are taken for one
 _ELEMENT = ".identifier"  # of an expression
 
 
@@ -134,7 +136,10 @@ def identifiers(interaction: Interaction, definitions: Definitions) -> Asked:
             vague |= name.endswith(":not")
         else:
             continue
+        is_words = name.endswith(_WORDS)
         for one in values:
+            if is_words and sum(map(str.isdigit, one)) < _FEWEST_DIGITS:
+                continue
             text = _compared(one.rpartition("|")[2])
             texts[hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]] = text
     return Asked(texts, direct, vague)
@@ -154,6 +159,8 @@ def _is_identifier(types: frozenset[str], name: str, definitions: Definitions) -
     if name.startswith("_has:"):
         _, other, _, rest = (*name.split(":", 3), "", "", "")[:4]
         return _is_identifier(frozenset((other,)), rest, definitions)
+    if name in _WORDS:
+        return not types.isdisjoint(_PEOPLE)
     way, dot, rest = name.partition(".")
     code, _, modifier = way.partition(":")
     found = [(type, known) for type in types if (known := definitions.search_parameters(type).get(code))]

@@ -103,6 +103,7 @@ PATCH = {"content-type": "application/json-patch+json"}
 FORMS: dict[str, Callable[[Fhir, str], httpx.Response]] = {
     "_filter": lambda c, v: c.get("/Patient", params={"_filter": f"identifier eq {v}"}),
     "not": lambda c, v: c.get("/Patient", params={"identifier:not": v, "_summary": "count"}),
+    "_content": lambda c, v: c.get("/Patient", params={"_content": f"12345{v}"}),
     "system search": lambda c, v: c.get("/", params={"_type": "Patient", "identifier": v}),
     "chain by an actor": lambda c, v: c.get("/Appointment", params={"actor.identifier": v}),
     "two hops": lambda c, v: c.get("/Encounter", params={"appointment.actor:Patient.identifier": v}),
