@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ _NOT_PUBLIC = tuple(
 _GLOBAL_6 = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC_6 = tuple(map(ipaddress.ip_network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 _HTTPS = 443
+_DEADLINE: ContextVar[float] = ContextVar("deadline")  # of the call under way, by time.monotonic
 Resolve = Callable[[str, int], Sequence[str]]
 
 
@@ -118,6 +120,17 @@ def resolve(host: str, port: int) -> Sequence[str]:
     return [str(entry[4][0]) for entry in found]
 
 
+class _Bounded(ssl.SSLSocket):
+    """A connection that reads until the deadline of its call: the client's own limit begins anew with every byte."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        left = _DEADLINE.get() - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(min(self.gettimeout() or left, left))
+        return super().recv(buflen, flags)
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """Calls addresses. `seconds`: for all of a call. `most`: bytes of a body. `hosts`: as in check_url.
@@ -172,7 +185,9 @@ class Outgoing:
                 raise FetchFailed("the answer took too long")
             return seconds
 
+        _DEADLINE.set(deadline)
         context = self.context or ssl.create_default_context()
+        context.sslsocket_class = _Bounded
         client = httpx.Client(verify=context, trust_env=False, timeout=left())
         own = {"Host": call.target.name, "Accept-Encoding": "identity", "Connection": "close"}
         streamed = client.stream(

@@ -7,15 +7,16 @@ Source: docs/explanation/access.md
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fhirserver.access.situation import Situations
 from fhirserver.context import Agent, AuthEvent, Interaction
-from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden
+from fhirserver.outcome import INSUFFICIENT, BadRequest, Forbidden, NotFound
 from fhirserver.r4.references import ID
 from fhirserver.store.emergencies import Emergencies, Emergency
 
@@ -34,6 +35,7 @@ class BreakGlass:
     situations: Situations
     tell: Callable[[AuthEvent], Awaitable[None]]
     clock: Callable[[], float] = time.time
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def prepared(self, agent: Agent, patient: str, reason: str) -> Emergency:
         """The grant as it would be. Raises Forbidden for other roles, BadRequest for a reason that says nothing."""
@@ -75,6 +77,9 @@ class BreakGlass:
         await self.emergencies.put(id, grant)
         self.situations.forget(grant.user)
 
+    async def _is_open(self, agent: Agent, patient: str) -> bool:
+        return agent.user is not None and patient in (await self.situations.of(agent)).opened
+
     async def tell_ended(self) -> int:
         """Record the end of the grants whose time is over; how many. Raises Unavailable."""
         ended = await self.emergencies.over(self.clock())
@@ -93,7 +98,10 @@ class BreakGlass:
         return len(ended)
 
     async def open_for(self, agent: Agent, interaction: Interaction) -> None:
-        """Open the record that a request with the purpose BTG names, unless it is open. Raises as `prepared` does."""
+        """Open the record that a request with the purpose BTG names, unless it is open. Raises as `prepared` does.
+
+        And NotFound for a patient that is not there: there would be nothing to review.
+        """
         patient = named_patient(interaction)
         if patient is None:
             raise BadRequest(
@@ -101,8 +109,15 @@ class BreakGlass:
                 "patient=Patient/id. Or call $break-glass first.",
                 code="break-glass-patient",
             )
-        if agent.user is None or patient not in (await self.situations.of(agent)).opened:
-            await self.open(self.prepared(agent, patient, agent.reason or ""))
+        if await self._is_open(agent, patient):
+            return
+        async with self._opening:  # entries of a batch come at once, and are one emergency
+            if await self._is_open(agent, patient):
+                return
+            grant = self.prepared(agent, patient, agent.reason or "")
+            if not await self.situations.relations.is_stored("Patient", patient):
+                raise NotFound("There is no Patient with the id that was asked for.", code="resource-unknown")
+            await self.open(grant)
 
 
 def named_patient(interaction: Interaction) -> str | None:

@@ -76,14 +76,22 @@ class Gate:
         """
         if agent.scopes is None:
             return self.planner.permission(agent, _NOWHERE, interaction)
-        self.guesses.admit(agent, interaction)
+        self.admit(agent, interaction)
         if agent.purpose == PURPOSE and interaction.operation != "break-glass":
             await self.break_glass.open_for(agent, interaction)
         return self.planner.permission(agent, await self.situations.of(agent), interaction)
 
+    def admit(self, agent: Agent, interaction: Interaction) -> None:
+        """Raises Throttled for a question by identifier of somebody who has tried too many."""
+        self.guesses.admit(agent, interaction, self.planner.definitions)
+
     async def answered(self, agent: Agent, interaction: Interaction, result: Result) -> None:
         """Take note of an answer before it is given. Raises Throttled: it is not to be given; Unavailable."""
-        await self.guesses.answered(agent, interaction, result)
+        await self.guesses.answered(agent, interaction, result, self.planner.definitions)
+
+    async def unmatched(self, agent: Agent, interaction: Interaction) -> None:
+        """Take note of criteria, of a change or written as a search, that led to nothing. Raises as `answered` does."""
+        await self.guesses.sought(agent, interaction, self.planner.definitions)
 
     def written(self, interaction: Interaction) -> None:
         """An interaction has changed the database: what depends on it is looked up anew."""

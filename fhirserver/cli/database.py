@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -15,18 +16,21 @@ from fhirserver.outcome import OutcomeError
 from fhirserver.settings import Settings
 from fhirserver.store.client import CannotStart, socket_uri
 from fhirserver.store.mongod import Mongod
-from fhirserver.store.mongod_home import running_socket
+from fhirserver.store.mongod_home import running_address, running_socket
 
 
 @contextmanager
 def database(settings: Settings, *, share: bool = True) -> Iterator[Settings]:
     """The settings with the URI of a MongoDB that is there while the block runs.
 
-    A server that runs on the data folder lends its own, if `share`. Raises CommandFailed where the database
+    A server that runs on the data folder lends its own, and its public URL, if `share`. Raises CommandFailed where the database
     cannot be used, by this function or inside the block.
     """
     if settings.mongodb_uri is None and share and (socket := running_socket(settings.data_dir)) is not None:
-        settings = settings.model_copy(update={"mongodb_uri": SecretStr(socket_uri(str(socket)))})
+        lent: dict[str, Any] = {"mongodb_uri": SecretStr(socket_uri(str(socket)))}
+        if (address := running_address(settings.data_dir)) is not None:
+            lent["base_url"] = address[1]
+        settings = settings.model_copy(update=lent)
     with coming_database(settings) as (reachable, up):
         up.result()
         yield reachable

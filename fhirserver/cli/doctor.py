@@ -15,6 +15,7 @@ from pathlib import Path
 from fhirserver.cli.client import FhirClient
 from fhirserver.cli.config import UsageError, load_settings
 from fhirserver.cli.database import database
+from fhirserver.cli.local import base_of
 from fhirserver.cli.terminal import CommandFailed, say
 from fhirserver.settings import Settings, is_loopback
 from fhirserver.store.client import CannotStart
@@ -67,7 +68,7 @@ def examine(options: argparse.Namespace) -> Iterator[Finding]:
         return
     yield from check_settings(settings)
     yield check_disk(settings.data_dir)
-    client = FhirClient(options.server or settings.fhir_base)
+    client = FhirClient(options.server or base_of(settings))
     if client.is_there():
         ready = client.is_ready()
         yield Finding(

@@ -19,6 +19,7 @@ from fhirserver.cli.database import database
 from fhirserver.cli.processes import die_with_parent
 from fhirserver.cli.terminal import CommandFailed, note
 from fhirserver.settings import Settings
+from fhirserver.store.mongod_home import running_address
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 60.0
@@ -30,7 +31,7 @@ _TOKEN_SECONDS = 24 * 3600
 def server(options: argparse.Namespace) -> Iterator[tuple[FhirClient, Settings]]:
     """A client of the server that `options` (--server, --token, database flags) name, and the settings."""
     settings, token = load_settings(options), read_token(options.token)
-    base = options.server or settings.fhir_base
+    base = options.server or base_of(settings)
     if FhirClient(base).is_there():
         if token is None and not options.server:
             with database(settings) as reachable:
@@ -41,6 +42,12 @@ def server(options: argparse.Namespace) -> Iterator[tuple[FhirClient, Settings]]
     else:
         with _started(settings) as base, database(settings) as reachable:
             yield FhirClient(base, token=token or own_token(reachable)), settings
+
+
+def base_of(settings: Settings) -> str:
+    """Where a server on the data folder answers, whatever port it was given; else where one would."""
+    address = None if settings.mongodb_uri else running_address(settings.data_dir)
+    return settings.fhir_base if address is None else f"{address[0]}/fhir"
 
 
 def own_token(settings: Settings) -> str | None:

@@ -36,6 +36,7 @@ from fhirserver.cli.worker import load_application
 from fhirserver.http import logs
 from fhirserver.http.stop import CLOSE_SECONDS
 from fhirserver.settings import Settings, is_loopback
+from fhirserver.store.mongod_home import Home
 
 APPLICATION = "fhirserver.app:create"
 _READY_SECONDS = 120.0
@@ -58,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         shared = reachable.model_copy(update={"metrics_dir": _metrics_dir(settings)})
         os.environ.update(environment(shared))  # the workers read their settings from here
         multiprocessing.set_start_method("spawn", force=True)  # this process has threads: it must not fork
+        if settings.mongodb_uri is None:
+            Home(settings.data_dir).tell(_root(settings), settings.root_url)
         announcer = threading.Thread(
             target=_announce, args=(settings, reachable, options.demo, started), name="announcer", daemon=True
         )
@@ -144,10 +147,15 @@ def _show(settings: Settings, reachable: Settings, root: str) -> None:
     say_doors(settings.root_url, settings.data_dir)
 
 
+def _root(settings: Settings) -> str:
+    """Where the server answers on this machine."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
 def _announce(settings: Settings, reachable: Settings, demo: bool, started: float) -> None:
     """Says where things are once the server is ready, and fills it with the demo clinic if that is wanted."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    root = f"http://{host}:{settings.port}"
+    root = _root(settings)
     client = FhirClient(f"{root}/fhir")
     while not client.is_ready():
         if time.monotonic() - started > _READY_SECONDS:

@@ -41,19 +41,30 @@ class EventPages:
         asked = {name: look.given(name) for name in FILTERS}
         start, end = self._shell.desk.period(asked)
         cursor = look.request.query_params.get("_cursor", "")[:2000]
-        found = await self._shell.desk.find(look.officer.agent, asked, cursor)
+        person = asked["person"]
+        wanted = (
+            asked
+            if not person or "/" in person
+            else asked | {"person": await self._shell.sessions.account(person)}
+        )
+        found = await self._shell.desk.find(look.officer.agent, wanted, cursor)
+        names = await self._shell.sessions.names(fact.user for fact in found.facts if fact.user)
         kept = {name: value for name, value in asked.items() if value} | {"lang": look.language}
         more = f"{HOME}?{urlencode({**kept, '_cursor': found.next})}" if found.next else ""
         first = f"{HOME}?{urlencode(kept)}" if cursor else ""
         shown = asked | {"from": start.isoformat(), "to": end.isoformat()}
-        return self._shell.page(look, "audit_find", asked=shown, facts=found.facts, more=more, first=first)
+        return self._shell.page(
+            look, "audit_find", asked=shown, facts=found.facts, names=names, more=more, first=first
+        )
 
     async def event(self, look: Look) -> Response:
         """One event in plain words."""
         raw, proof = await self._shell.desk.event(look.officer.agent, look.request.path_params["id"])
         event = orjson.loads(raw)
         text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
-        return self._shell.page(look, "audit_event", fact=fact_of(event), proof=proof, raw=text)
+        fact = fact_of(event)
+        called = (await self._shell.sessions.names((fact.user,))).get(fact.user, "")
+        return self._shell.page(look, "audit_event", fact=fact, called=called, proof=proof, raw=text)
 
     async def integrity(self, look: Look) -> Response:
         """The button that checks the log."""

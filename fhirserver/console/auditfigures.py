@@ -47,6 +47,7 @@ class FigurePages:
                 bars(
                     self._shell.pages.phrase(look.language, f"chart_{name}"),
                     [(told.day(d), int(r[name])) for d, r in table],
+                    told.number,
                 ),
             )
             for name in ("events", "denials")

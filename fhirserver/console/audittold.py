@@ -41,6 +41,11 @@ class Told:
         """A day."""
         return day.strftime("%d/%m" if self._language == "pt" else "%b %d")
 
+    def number(self, value: int) -> str:
+        """A whole number."""
+        text = f"{value:,}"
+        return text.replace(",", ".") if self._language == "pt" else text
+
     def code(self, code: str) -> str:
         """A code of an event."""
         found = self._words.get(f"code_{code}")

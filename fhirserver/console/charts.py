@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT, _LEFT, _FOOT, _TOP = 700, 220, 56, 26, 12
 
 
-def bars(title: str, values: Sequence[tuple[str, int]]) -> Markup:
-    """One bar for each (label, value). `title`: what screen readers say of the picture."""
+def bars(title: str, values: Sequence[tuple[str, int]], number: Callable[[int], str]) -> Markup:
+    """One bar for each (label, value). `title`: what screen readers say of the picture. `number`: how one is written."""
     most = _ceiling(max((value for _, value in values), default=0))
     step = (_WIDTH - _LEFT) / max(1, len(values))
     height = _HEIGHT - _FOOT - _TOP
@@ -22,7 +22,7 @@ def bars(title: str, values: Sequence[tuple[str, int]]) -> Markup:
     for line in range(5):
         value = most * line / 4
         y = _TOP + height - height * line / 4
-        label = f"{value:,.0f}" if value == int(value) else ""
+        label = number(int(value)) if value == int(value) else ""
         parts.append(
             Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(_LEFT, _WIDTH, y, y)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -152,6 +152,15 @@ class Sessions:
         if kept is None:
             raise NotSignedIn
         return Officer(await self._agent(kept["token"], address), kept["name"], digest(f"csrf {cookie}"))
+
+    async def names(self, accounts: Iterable[str]) -> dict[str, str]:
+        """By what names these accounts sign in, by their ids; others are left out. Raises Unavailable."""
+        return await to_thread.run_sync(self._parts.store.users.names, frozenset(accounts))
+
+    async def account(self, name: str) -> str:
+        """The id of the account that signs in by this name; where there is none, what was given. Raises Unavailable."""
+        user = await to_thread.run_sync(self._parts.store.users.named, name)
+        return name if user is None else user.id
 
     async def end(self, cookie: str, address: str) -> None:
         """Sign out: the session and its token end."""

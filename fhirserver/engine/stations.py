@@ -60,6 +60,8 @@ HANDLERS: Mapping[Kind, Handler] = MappingProxyType(
 )
 _POINT_READS = (Kind.READ, Kind.VREAD)
 _READ_SECONDS = 2.0  # a look-up by id takes a millisecond: beyond this the database is not there
+_CHANGES = (Kind.UPDATE, Kind.PATCH, Kind.DELETE)
+_FAULTS = 500
 _WITH_RESOURCE = (Kind.CREATE, Kind.UPDATE)
 
 
@@ -172,7 +174,12 @@ class Engine:
         """The handler's result. Raises OutcomeError."""
         if interaction.kind is Kind.OPERATION:
             return await OPERATIONS[interaction.operation or ""].handler(interaction, permission, services)
-        result = await HANDLERS[interaction.kind](interaction, permission, services)
+        try:
+            result = await HANDLERS[interaction.kind](interaction, permission, services)
+        except OutcomeError as error:
+            if interaction.kind in _CHANGES and interaction.id is None and error.status < _FAULTS:
+                await self.gate.unmatched(permission.agent, interaction)
+            raise
         await self.gate.answered(permission.agent, interaction, result)
         if interaction.kind is Kind.PATCH and not permission.shows and result.version is not None:
             return replace(result, resource=operation_outcome((_PATCHED,)))

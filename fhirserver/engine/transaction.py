@@ -17,6 +17,7 @@ from fhirserver.interactions.conditional import lock_key, match_one, parse_crite
 from fhirserver.outcome import BadRequest, OutcomeError, PreconditionFailed
 
 if TYPE_CHECKING:
+    from fhirserver.access.gate import Gate
     from fhirserver.engine.stations import Engine
     from fhirserver.services import Services
 
@@ -36,7 +37,7 @@ async def run_transaction(engine: Engine, exchange: Exchange) -> tuple[Result, .
 
     async def work(store: Any) -> tuple[Result, ...]:
         bound = services.within(store)
-        resolved = await _resolve(plain, wanted, permissions, bound)
+        resolved = await _resolve(plain, wanted, permissions, bound, engine.gate)
         under = [
             permission.matching if found.kind is Kind.READ and asked.kind is Kind.CREATE else permission
             for permission, found, asked in zip(permissions, resolved, plain, strict=True)
@@ -127,6 +128,7 @@ async def _resolve(
     wanted: Sequence[set[str]],
     permissions: Sequence[Permission],
     services: Services,
+    gate: Gate,
 ) -> tuple[Interaction, ...]:
     """Settle conditional entries and conditional references, under locks; rewrite what refers to them."""
     matches: dict[str, str] = {}
@@ -143,6 +145,8 @@ async def _resolve(
                     interaction, kind=Kind.READ, id=match.id, body=None, headers={}, query=()
                 )
             elif interaction.kind is Kind.UPDATE:
+                if "id" in interaction.body and (match is None or match.id != interaction.body["id"]):
+                    await gate.unmatched(permission.agent, interaction)  # the answer tells what was found
                 resolved[number] = _settle_update(interaction, match.id if match else None, services)
         except OutcomeError as error:
             raise at_entry(error, number) from error
@@ -152,7 +156,9 @@ async def _resolve(
     for number, texts in enumerate(wanted):
         for text in texts - matches.keys():
             if resolved[number].kind in _BODIES:
-                matches[text] = await _conditional_reference(text, permissions[number], services, number)
+                matches[text] = await _conditional_reference(
+                    text, permissions[number], services, gate, number
+                )
     if not matches:
         return tuple(resolved)
     return tuple(replace(i, body=rewrite(i.body, matches)) if i.kind in _BODIES else i for i in resolved)
@@ -179,12 +185,18 @@ def _settle_update(interaction: Interaction, matched: str | None, services: Serv
     return replace(interaction, id=id, query=(), body={**interaction.body, "id": id})
 
 
-async def _conditional_reference(text: str, permission: Permission, services: Services, number: int) -> str:
+async def _conditional_reference(
+    text: str, permission: Permission, services: Services, gate: Gate, number: int
+) -> str:
     """`Type/id` for a conditional reference `Type?criteria`. Raises PreconditionFailed unless exactly one matches."""
-    type, _, criteria = text.partition("?")
+    type, _, words = text.partition("?")
     try:
-        match = await match_one(type, parse_criteria(criteria, type), permission, services)
+        criteria = parse_criteria(words, type)
+        asked = Interaction(Kind.SEARCH_TYPE, type, query=tuple(criteria))
+        gate.admit(permission.agent, asked)
+        match = await match_one(type, criteria, permission, services)
         if match is None:
+            await gate.unmatched(permission.agent, asked)
             raise PreconditionFailed(
                 "A conditional reference matches no resource.", code="reference-no-match"
             )

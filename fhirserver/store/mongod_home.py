@@ -62,6 +62,17 @@ def running_socket(data_dir: Path) -> Path | None:
     return None
 
 
+def running_address(data_dir: Path) -> tuple[str, str] | None:
+    """Where the server that runs on the data folder answers, and its public URL; None where none runs, or not yet."""
+    if running_socket(data_dir) is None:
+        return None
+    try:
+        here, public = Home(data_dir).address.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return here, public
+
+
 class Home:
     """`<data_dir>/mongo`, readable by its owner alone, used by one server at a time."""
 
@@ -70,6 +81,7 @@ class Home:
         self.database = self.folder / "db"
         self.log = self.folder / "mongod.log"
         self.output = self.folder / "mongod.out"
+        self.address = self.folder / "server.address"
         self._pid_file = self.folder / "mongod.pid"
         self._lock: int | None = None
 
@@ -92,10 +104,15 @@ class Home:
                 "give this one another folder with --data-dir; several workers of one server share it by "
                 "--workers."
             ) from error
+        self.address.unlink(missing_ok=True)  # of the server before
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock
         os.register_at_fork(after_in_child=self._forget)  # a forked worker must not outlive the lock's owner
+
+    def tell(self, here: str, public: str) -> None:
+        """Note where the server that has the folder answers, and its public URL, for commands beside it."""
+        self.address.write_text(f"{here}\n{public}\n")
 
     def close(self) -> None:
         """Give the folder free."""

@@ -72,10 +72,14 @@ class Sealing:
                 self._database[SHARED].update_one({"_id": proof}, {"$set": {"done": True}})
 
     def rotate(self) -> tuple[str, int]:
-        """Make a new key and seal everything under it: its id, and how many values. Raises Unavailable, CannotStart."""
-        self.anew()  # nothing may be left under the key that the file is about to lose
-        self._vault.rotate()
-        return self.anew()
+        """Make a new key and seal everything under it: its id, and how many values. Raises Unavailable, CannotStart.
+
+        One at a time: a second rotation in between would drop the key that half of the values are still sealed with.
+        """
+        with self._vault.alone():
+            self.anew()  # nothing may be left under the key that the file is about to lose
+            self._vault.rotate()
+            return self.anew()
 
     def anew(self) -> tuple[str, int]:
         """Seal everything under the key that seals now: its id, and how many values. Raises Unavailable, CannotStart."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,13 @@ class Users:
         with translated():
             row = self._rows.find_one({"t": self._tenant, "name": name.casefold()})
         return self._user(row) if row else None
+
+    def names(self, ids: Iterable[str]) -> dict[str, str]:
+        """By what names the accounts with these ids sign in; those that are not there are left out."""
+        keys = [f"{self._tenant}/{id}" for id in ids]
+        with translated():
+            rows = list(self._rows.find({"_id": {"$in": keys}}, {"id": 1, "name": 1}))
+        return {row["id"]: row["name"] for row in rows}
 
     def add(self, record: UserRecord) -> None:
         """Raises UserExists."""

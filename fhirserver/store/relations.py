@@ -45,6 +45,12 @@ class Relations:
         """The index's entry for a resource."""
         return f"{self._tenant}/{type}/{id}"
 
+    async def is_stored(self, type: str, id: str) -> bool:
+        """Whether there is such a resource, not deleted."""
+        with translated():
+            query = {"_id": self.key(type, id), "raw": {"$ne": None}}
+            return await self._database[type].find_one(query, {"_id": 1}) is not None
+
     async def roles_of(self, practitioner: str) -> tuple[frozenset[str], frozenset[str]]:
         """The `Type/id` of a practitioner's PractitionerRoles, and of the organizations they work for.
 

@@ -9,8 +9,12 @@ runs. Sources: NIST SP 800-38D; docs/decisions/0036.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +86,16 @@ class Vault:
             "right key file in its place (fhirserver doctor).",
             code="secrets-key-wrong",
         )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process of this machine rotates the key, and keep others waiting."""
+        folder = os.open(self.file.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def rotate(self) -> str:
         """Make a new key, which seals from now on; the one before it still opens. Its id. Raises BadKeyFile."""

@@ -42,11 +42,24 @@ def fhir(server: Server) -> Iterator[Fhir]:
 
 
 def run(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command line beside the running server."""
+    """The command line beside the running server, whose port it is not told."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FHIRSERVER_")}
-    environment |= {"FHIRSERVER_PORT": str(server.port)}
     command = [sys.executable, "-m", "fhirserver", *words, "--data-dir", str(server.data_dir)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def test_commands_find_the_server_of_their_data_folder_at_any_port(
+    server: Server, fhir: Fhir, tmp_path: Path
+) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(a_patient(id="found-1")))
+    loaded = run(server, "load", str(tmp_path / "one.json"))
+    assert loaded.returncode == 0, loaded.stderr
+    assert fhir.get("/Patient/found-1").status_code == 200
+    assert f"{server.fhir} is ready" in run(server, "doctor").stdout
+    # what commands record themselves names the same server
+    assert run(server, "token", "--scope", "system/*.rs").returncode == 0
+    event = fhir.get("/AuditEvent?subtype=ITI-71&_sort=-date&_count=1").json()["entry"][0]["resource"]
+    assert event["source"]["observer"]["identifier"]["value"] == server.fhir
 
 
 def test_files_are_loaded_and_exported_and_loaded_again(server: Server, fhir: Fhir, tmp_path: Path) -> None:

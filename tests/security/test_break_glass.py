@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.client import Fhir, assert_outcome
+from tests.kit.client import Fhir, assert_outcome, entry
 from tests.kit.tokens import Callers
 
 REASON = "unconscious, no one else to ask"
@@ -96,6 +96,34 @@ def test_an_unknown_patient_opens_nothing(doctor: Fhir, patient: str) -> None:
     answer = doctor.post("/$break-glass", json={"resourceType": "Parameters"})
     assert_outcome(answer, 400, "invalid", "parameters-invalid")
     assert doctor.get("/$break-glass").status_code == 405
+
+
+def test_a_batch_about_one_patient_is_one_emergency(
+    doctor: Fhir, system: Fhir, callers: Callers, request: pytest.FixtureRequest
+) -> None:
+    gets = [entry("GET", url) for url in ("Patient/p3", "Observation?patient=p3", "Patient/p3/Observation")]
+    answer = doctor.bundle("batch", *gets, X_Purpose_Of_Use="BTG", X_Purpose_Reason=REASON)
+    assert [each["response"]["status"][:3] for each in answer.json()["entry"]] == ["200"] * 3
+    named = {"patient": "Patient/p3", "agent:identifier": f"{callers.issuer.url}|{request.node.name}"}
+    begun = accesses(system, subtype="http://dicom.nema.org/resources/ontology/DCM|110127", **named)
+    assert len(begun) == 1
+
+
+def test_a_request_about_nobody_opens_nothing(
+    doctor: Fhir, system: Fhir, callers: Callers, request: pytest.FixtureRequest
+) -> None:
+    """Otherwise emergencies that never were would wait for a review, and hide those that were."""
+    headers = {"x-purpose-of-use": "BTG", "x-purpose-reason": REASON}
+    gone = system.made({"resourceType": "Patient"})["id"]
+    assert system.delete(f"/Patient/{gone}").status_code in (200, 204)
+    for url in ("/Patient/bg-nobody", "/Observation?patient=bg-nobody", f"/Patient/{gone}/Observation"):
+        assert_outcome(doctor.get(url, headers=headers), 404, "not-found", "resource-unknown")
+    begun = {"subtype": "http://dicom.nema.org/resources/ontology/DCM|110127"}
+    for patient, count in (("bg-nobody", 0), (gone, 0), ("p3", 1)):
+        doctor.get(f"/Patient/{patient}", headers=headers)
+        user = f"{callers.issuer.url}|{request.node.name}"
+        named = {"patient": f"Patient/{patient}", "agent:identifier": user}
+        assert len(accesses(system, **named, **begun)) == count, patient
 
 
 def accesses(system: Fhir, **query: str) -> list[dict[str, Any]]:

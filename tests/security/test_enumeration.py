@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import httpx
 import pytest
 
 from tests.kit.alerting import raised_now
-from tests.kit.client import Fhir, assert_outcome, unique
+from tests.kit.client import Fhir, assert_outcome, entry, unique
 from tests.kit.tokens import Callers
 
 CPF = "https://saude.gov.br/fhir/sid/cpf"
@@ -87,3 +91,38 @@ def test_the_same_identifier_counts_once_and_one_that_is_there_does_not(guesser:
     assert set(try_all(guesser, guesses(98), 14)) == {200}
     assert guesser.get("/Patient", params={"identifier": unique()}).status_code == 200  # the hundredth
     assert guesser.get("/Patient", params={"identifier": unique()}).status_code == 429
+
+
+def _booked(criteria: str) -> dict[str, Any]:
+    return {"resourceType": "Appointment", "status": "proposed", "participant": [
+        {"actor": {"reference": criteria}, "status": "accepted"}]}  # fmt: skip
+
+
+KNOWN = "http://rnds.saude.gov.br/fhir/r4/NamingSystem/cpf"
+PATCH = {"content-type": "application/json-patch+json"}
+FORMS: dict[str, Callable[[Fhir, str], httpx.Response]] = {
+    "_filter": lambda c, v: c.get("/Patient", params={"_filter": f"identifier eq {v}"}),
+    "not": lambda c, v: c.get("/Patient", params={"identifier:not": v, "_summary": "count"}),
+    "_content": lambda c, v: c.get("/Patient", params={"_content": f"12345{v}"}),
+    "system search": lambda c, v: c.get("/", params={"_type": "Patient", "identifier": v}),
+    "chain by an actor": lambda c, v: c.get("/Appointment", params={"actor.identifier": v}),
+    "two hops": lambda c, v: c.get("/Encounter", params={"appointment.actor:Patient.identifier": v}),
+    "_has": lambda c, v: c.get("/Practitioner", params={"_has:Patient:general-practitioner:identifier": v}),
+    "patch": lambda c, v: c.patch(f"/Patient?identifier={v}", json=[], headers=PATCH),
+    "update": lambda c, v: c.put(f"/Patient?identifier={v}", json={"resourceType": "Patient", "id": "e-none"}),
+    "reference": lambda c, v: c.bundle("transaction", entry("POST", "Appointment", _booked(f"Patient?identifier={v}"))),
+    "update in a transaction": lambda c, v: c.bundle(
+        "transaction", entry("PUT", f"Patient?identifier={v}", {"resourceType": "Patient", "id": "e-none"})
+    ),
+    "beside what all have": lambda c, v: c.get("/Patient", params={"identifier": f"{KNOWN}|,{v}"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_other_form_of_the_question_goes_uncounted(callers: Callers, form: str) -> None:
+    """Whatever tells by its answer whether a patient has an identifier."""
+    client = callers.client("reception", "user/*.cruds", sub=unique("forms"))
+    assert set(try_all(client, guesses(97))) == {200}
+    codes = [FORMS[form](client, unique().replace("-", "")).status_code for _ in range(4)]
+    assert 429 not in codes[:3]
+    assert codes[3] == 429

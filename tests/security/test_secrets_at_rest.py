@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -194,6 +195,46 @@ def test_a_rotation_leaves_nothing_under_the_old_key_while_another_server_runs(
         running.users.change("u1", totp=SEED)  # the server that went on seals with the new key
     fresh, _ = rotating.sealing.rotate()
     opened().sealing.prepare()
+
+
+def test_two_rotations_at_once_lose_nothing(
+    opened: Open, mongodb_uri: str, database_name: str, tmp_path: Path
+) -> None:
+    """Both have looked at everything before either changes the file: without a lock the second drops the first key."""
+    at_file, changed, done = threading.Event(), threading.Event(), threading.Event()
+
+    class Second(Vault):
+        def rotate(self) -> str:
+            at_file.set()
+            changed.wait(20)
+            id = super().rotate()
+            done.set()
+            return id
+
+    class First(Vault):
+        def rotate(self) -> str:
+            other.start()
+            at_file.wait(0.5)  # it never comes where it has to wait
+            id = super().rotate()
+            changed.set()
+            done.wait(0.5)
+            return id
+
+    def of(vault: Vault) -> OAuthStore:
+        return OAuthStore(connect_blocking(mongodb_uri), database_name, "default", vault)
+
+    first, second = of(First(tmp_path / "secrets.key")), of(Second(tmp_path / "secrets.key"))
+    other = threading.Thread(target=second.sealing.rotate, daemon=True)
+    first.sealing.prepare()
+    first.users.add(a_user(totp=SEED))
+    assert first.sealing.rotate()[1] == 1
+    other.join(20)
+    user = opened().users.get("u1")
+    assert user is not None
+    assert user.totp == SEED
+    opened().sealing.prepare()
+    first.close()
+    second.close()
 
 
 def test_a_lost_key_is_given_up_on_purpose(opened: Open) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,6 +91,9 @@ def test_only_addresses_of_the_public_internet_count(address: str, *, public: bo
     assert is_public(address) is public
 
 
+WAITED = threading.Event()  # never comes
+
+
 class Host(http.server.BaseHTTPRequestHandler):
     asked: list[str] = []  # noqa: RUF012 a record of the test
 
@@ -101,6 +105,13 @@ class Host(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(200)
+        self.flush_headers()
+        with contextlib.suppress(OSError):
+            for number in range(40 if self.path == "/slow" else 0):
+                self.wfile.write(b"x-%d: y\r\n" % number)
+                WAITED.wait(0.05)
+            if self.path == "/slow":
+                Host.asked.append("slow to the end")
         self.send_header("cache-control", "max-age=7")
         self.end_headers()
         with contextlib.suppress(OSError):  # the caller hangs up on what is too large
@@ -156,6 +167,13 @@ def test_a_body_is_handed_over_and_only_a_success_counts(host: Called) -> None:
 def test_another_name_than_the_certificate_says_is_refused(host: Called) -> None:
     with pytest.raises(FetchFailed):
         host.out.get(host.root.replace(HOST, "other.example.com"), accept="*/*")
+
+
+def test_an_answer_that_comes_byte_by_byte_is_given_up_in_time(host: Called) -> None:
+    assert host.out.get(f"{host.root}/slow", accept="*/*").body == b'{"keys":[]}'
+    with pytest.raises(FetchFailed):
+        replace(host.out, seconds=0.5).get(f"{host.root}/slow", accept="*/*")
+    assert Host.asked.count("slow to the end") == 1  # that of the patient caller
 
 
 def test_redirects_are_not_followed_and_large_answers_not_read(host: Called) -> None:

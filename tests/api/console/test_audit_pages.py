@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable
 from html import unescape
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
+from fhirserver.console.audittold import Told
+from fhirserver.console.charts import bars
 from tests.kit.alerting import raised_now
 from tests.kit.builders import a_patient
 from tests.kit.client import unique
@@ -187,6 +190,31 @@ def test_each_filter_takes_and_leaves(realm: Realm, officer: Person) -> None:
     ):
         page = officer.open(f"/console/events?patient={patient}{query}")
         assert ("<table" in page.text) is expected, query
+
+
+def test_people_without_a_record_are_called_by_the_name_of_their_account(
+    realm: Realm, officer: Person
+) -> None:
+    manager = realm.user("manager")
+    with realm.fhir(realm.token("user/*.rs", user=manager.name)) as fhir:
+        assert fhir.get("Patient?_count=1").status_code == 200
+    for person, expected in ((manager.name, True), (manager.id, True), (f"{manager.name}-x", False)):
+        cells = officer.open(f"/console/events?person={person}").text.partition("<tbody>")[2]
+        assert (f">{manager.name} <small>" in cells) is expected, person
+        assert manager.id not in cells
+    officer.open(f"/console/events?person={manager.name}")
+    assert officer.page is not None
+    link = re.search(r'href="(/console/events/[^"]+)"', officer.page.text)
+    assert link is not None
+    shown = officer.open(link[1]).text
+    assert f"<strong>{manager.name}</strong>" in shown
+    assert f"{manager.name} ({manager.id})" in shown
+
+
+def test_numbers_are_written_as_in_the_language_of_the_page() -> None:
+    written = {language: Told(ZoneInfo("UTC"), language).number(1_234_567) for language in ("pt", "en")}
+    assert written == {"pt": "1.234.567", "en": "1,234,567"}
+    assert ">20.000<" in bars("x", [("a", 19_900)], Told(ZoneInfo("UTC"), "pt").number)
 
 
 def test_what_is_typed_wrongly_is_told_and_never_an_error_of_the_server(officer: Person) -> None:

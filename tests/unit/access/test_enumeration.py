@@ -12,11 +12,13 @@ from fhirserver.access.enumeration import WINDOW, Guesses, identifiers
 from fhirserver.access.scopes import Scopes
 from fhirserver.context import Agent, Entry, Interaction, Kind, Page, Result, Version
 from fhirserver.outcome import Throttled
+from fhirserver.r4.definitions import Definitions
 from fhirserver.store import connect
 from fhirserver.store.misses import Misses
 
 pytestmark = pytest.mark.anyio
 LIMIT = 3
+DEFINITIONS = Definitions.load()
 NOBODY = Result(200, page=Page("searchset", ()))
 SOMEBODY = Result(200, page=Page("searchset", (Entry(Version("Patient", "p", 1, 0, b"{}")),)))
 
@@ -42,8 +44,8 @@ class Worker:
         """True where the answer is given."""
         agent = agent or an_agent()
         try:
-            self.guesses.admit(agent, interaction)
-            await self.guesses.answered(agent, interaction, result)
+            self.guesses.admit(agent, interaction, DEFINITIONS)
+            await self.guesses.answered(agent, interaction, result, DEFINITIONS)
         except Throttled as refused:
             self.waits.append(refused.retry_after or 0)
             return False
@@ -120,13 +122,57 @@ def test_what_was_tried_long_ago_is_forgotten(mongodb_uri: str, database_name: s
         (search("a", name="subject:Patient.identifier", type="Observation"), 1),
         (search("a", name="patient:identifier", type="Observation"), 1),
         (search("a", type="RelatedPerson"), 1),
-        (search("a", name="identifier:not"), 0),
+        (search("a", name="identifier:not"), 1),
         (search("true", name="identifier:missing"), 0),
         (search("a", type="Appointment"), 0),
-        (search("a", name="performer.identifier", type="Observation"), 0),
+        (search("a", name="performer.identifier", type="Observation"), 1),
+        (search("a", name="performer:Practitioner.identifier", type="Observation"), 0),
+        (search("a", name="encounter.identifier", type="Observation"), 0),
+        (search("a", name="appointment.actor:Patient.identifier", type="Encounter"), 1),
+        (search("a", name="actor:identifier", type="Appointment"), 1),
+        (search("a", name="_has:Patient:general-practitioner:identifier", type="Practitioner"), 1),
+        (search("a", name="_has:Appointment:actor:patient.identifier", type="Practitioner"), 1),
+        (search("a", name="_has:Appointment:actor:identifier", type="Patient"), 0),
+        (search('identifier eq "a" or (not identifier eq b)', name="_filter"), 2),
+        (search("patient.identifier eq a", name="_filter", type="Encounter"), 1),
+        (search("patient[identifier eq a].name co b", name="_filter", type="Encounter"), 1),
+        (search("name co identifier", name="_filter"), 0),
+        (search("529.982.247-25", name="_content"), 1),
+        (search("52998224725", name="patient._content", type="Encounter"), 1),
+        (search("silva 1980", name="_content"), 0),
+        (search("52998224725", name="_content", type="Observation"), 0),
+        (search("a" * 100_000, name="_filter"), 0),
+        (search("a", name="link:Patient." * 5000 + "identifier"), 0),
+        (search("a", name="_has:Patient:link:" * 5000 + "identifier"), 0),
+        (Interaction(Kind.SEARCH_SYSTEM, query=(("_type", "Patient"), ("identifier", "a"))), 1),
+        (Interaction(Kind.PATCH, "Patient", query=(("identifier", "a"),)), 1),
+        (Interaction(Kind.PATCH, "Patient", "p", query=(("identifier", "a"),)), 0),
         (search("a", name="name"), 0),
         (Interaction(Kind.CREATE, "Patient", query=(("identifier", "a"),)), 0),
     ],
 )
 def test_what_asks_for_a_patient_by_identifier(interaction: Interaction, count: int) -> None:
-    assert len(identifiers(interaction)) == count
+    assert len(identifiers(interaction, DEFINITIONS).texts) == count
+
+
+PATIENT = b'{"resourceType":"Patient","identifier":[{"value":"1.1"}]}'
+
+
+@pytest.mark.parametrize(
+    ("interaction", "matches", "count"),
+    [
+        (search("11"), [PATIENT], 0),
+        (search("11", "2"), [PATIENT], 1),
+        (search("x|", "2", "3"), [PATIENT] * 3, 2),  # many have the system: nothing is said of the others
+        (search("1", "2", "3"), [PATIENT] * 3, 3),
+        (search("11", "2", "3", name="patient.identifier", type="Observation"), [b"{}"] * 3, 2),
+        (search("11", name="patient.identifier", type="Observation"), [b"{}"] * 3, 0),
+        (search("2", name="identifier:not"), [PATIENT], 1),
+        (search("identifier eq 2 or name co a", name="_filter"), [PATIENT], 1),
+        (search("identifier eq 11", name="_filter"), [PATIENT], 0),
+    ],
+)
+def test_a_match_counts_for_the_identifier_that_it_has_only(
+    interaction: Interaction, matches: list[bytes], count: int
+) -> None:
+    assert len(identifiers(interaction, DEFINITIONS).in_vain(matches)) == count
