@@ -280,6 +280,10 @@ class RoleSettings(BaseModel, extra="forbid"):
     clearance: list[str] = Field(
         [], description="Security labels (R, V, HIV ...) that the role may see; * for all."
     )
+    figures: str = Field(
+        "",
+        description="Types of which operations give the role figures, though it reaches no resource of them.",
+    )
     masks: dict[str, Literal["administrative", "billing", "desk", "pseudonymous"]] = Field(
         {}, description="Types of which the role sees a part only, and the mask that says which."
     )

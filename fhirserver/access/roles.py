@@ -73,8 +73,10 @@ DEFAULT: Mapping[str, RoleSettings] = MappingProxyType(
                 "Communication", "Consent", *_MANAGED,
             ),
             masks=dict.fromkeys(_MANAGED, "administrative"),
+            figures="AuditEvent.s",
         ),
         "auditor": RoleSettings(all="AuditEvent.rs Provenance.rs"),
+        "custodian": RoleSettings(figures="AuditEvent.s"),
         "admin": RoleSettings(all=f"{_each('crus', *DIRECTORY, *KNOWLEDGE, *DEFINITIONAL)}"),
         "patient": RoleSettings(
             patients=f"{_REFERENCE} {_each('rs', *_CLINICAL, *_OF_PATIENTS)} Slot.rs?status=free Appointment.cu "
@@ -90,12 +92,14 @@ class Role:
     """A role. `grants`: what it may do with each kind of rows. `clearance`: labels it may see, or ANY_LABEL.
 
     `by_type`: (letter, type) -> the rows and the grant. `masks`: type -> the mask under which it sees all of that type.
+    `figures`: what it may be granted for the sake of operations that give it figures; it opens no resource.
     """
 
     grants: Mapping[Rows, tuple[Scope, ...]]
     clearance: frozenset[str]
     by_type: Mapping[tuple[str, str], tuple[tuple[Rows, Scope], ...]]
     masks: Mapping[str, str]
+    figures: tuple[Scope, ...] = ()
 
     @property
     def is_pseudonymous(self) -> bool:
@@ -127,6 +131,7 @@ class Roles:
         found = [
             Scope(level, s.type, s.letters, s.constraint) for level in ("user", "patient") for s in scopes
         ]
+        found += [figure for role in roles for figure in role.figures]
         if any(role.grants["linked"] or role.grants["patients"] for role in roles):
             found.append(
                 Scope("patient", ALL, "rs")
@@ -147,14 +152,8 @@ def _role(name: str, setting: RoleSettings, vocabulary: Vocabulary) -> Role:
         raise ValueError(f"roles.{name}.masks")
     grants: dict[Rows, tuple[Scope, ...]] = {}
     for rows in ROWS:
-        text = " ".join(f"user/{token}" for token in getattr(setting, rows).split())
-        # parsed in pieces: a role may name more types than a token may hold scopes
-        found = [parse(token, vocabulary) for token in text.split()]
-        if any(each.dropped for each in found) or any(
-            s.type == ALL for each in found for s in each.resources
-        ):
-            raise ValueError(f"roles.{name}.{rows}")
-        grants[rows] = united(scope for each in found for scope in each.resources)
+        grants[rows] = _scopes(getattr(setting, rows), f"roles.{name}.{rows}", vocabulary)
+    figures = _scopes(setting.figures, f"roles.{name}.figures", vocabulary)
     by_type: dict[tuple[str, str], list[tuple[Rows, Scope]]] = {}
     for rows in ROWS:
         for scope in grants[rows]:
@@ -162,4 +161,13 @@ def _role(name: str, setting: RoleSettings, vocabulary: Vocabulary) -> Role:
                 by_type.setdefault((letter, scope.type), []).append((rows, scope))
     fixed = MappingProxyType({key: tuple(each) for key, each in by_type.items()})
     masks = MappingProxyType(dict(setting.masks))
-    return Role(MappingProxyType(grants), frozenset(setting.clearance), fixed, masks)
+    return Role(MappingProxyType(grants), frozenset(setting.clearance), fixed, masks, figures)
+
+
+def _scopes(text: str, name: str, vocabulary: Vocabulary) -> tuple[Scope, ...]:
+    """Types and letters of the setting `name` as scopes of a user. Raises ValueError."""
+    # parsed in pieces: a role may name more types than a token may hold scopes
+    found = [parse(f"user/{token}", vocabulary) for token in text.split()]
+    if any(each.dropped for each in found) or any(s.type == ALL for each in found for s in each.resources):
+        raise ValueError(name)
+    return united(scope for each in found for scope in each.resources)

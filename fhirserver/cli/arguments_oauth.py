@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     Database = Callable[[argparse.ArgumentParser], None]
 
 _ROLES = """\
-roles: admin, manager, practitioner, reception, billing, auditor, patient (see docs/how-to/users.md).
-admin, manager, practitioner and auditor sign in with a second factor, which is set up at the first sign-in."""
+roles: admin, manager, practitioner, reception, billing, auditor, custodian, patient (see docs/how-to/users.md).
+admin, manager, practitioner, auditor and custodian sign in with a second factor, which is set up at the first sign-in."""
 
 _SECRETS = """\
 Second factors and signing keys are encrypted in the database (see docs/how-to/secrets.md). Running servers take the

@@ -33,6 +33,7 @@ _STAFF = (
     ("reception", None),
     ("billing", None),
     ("auditor", None),
+    ("custodian", None),
 )
 
 

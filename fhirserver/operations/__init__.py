@@ -213,7 +213,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
                 auditreports.handle_report,
                 "A report on the audit log, as JSON, CSV, NDJSON or a page to print",
                 types=("AuditEvent",),
-                counts_for=(auditreports.MANAGER,),
+                counts_for=tuple(auditreports.FIGURES),
                 native=_REPORT,
             ),
             Operation(

@@ -26,6 +26,7 @@ PERSONS: dict[str, dict[str, Any]] = {
     "reception": {"sub": "rec", "fhirUser": "Practitioner/rec", "roles": ["reception"]},
     "billing": {"sub": "bil", "fhirUser": "Practitioner/bil", "roles": ["billing"]},
     "manager": {"sub": "man", "fhirUser": "Practitioner/man", "roles": ["manager"]},
+    "custodian": {"sub": "cus", "roles": ["custodian"]},
     "auditor": {"sub": "aud", "fhirUser": "Practitioner/aud", "roles": ["auditor"]},
     "admin": {"sub": "adm", "fhirUser": "Practitioner/adm", "roles": ["admin"]},
     "nobody": {"sub": "no", "roles": []},

@@ -143,7 +143,7 @@ def test_five_wrong_codes_end_the_sign_in(realm: Realm, doctor: UserRecord) -> N
     assert SIGNED_IN in at_factor(realm, doctor, "198.51.100.61").send(code=code_of(doctor.totp or "")).text
 
 
-@pytest.mark.parametrize("role", ["practitioner", "manager", "auditor", "admin"])
+@pytest.mark.parametrize("role", ["practitioner", "manager", "auditor", "custodian", "admin"])
 def test_without_the_second_factor_nobody_of_these_roles_gets_in(realm: Realm, role: str) -> None:
     user = realm.user(role)
     person = at_factor(realm, user)

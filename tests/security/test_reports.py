@@ -24,7 +24,7 @@ def auditor(callers: Callers) -> Fhir:
 
 
 @pytest.mark.parametrize(
-    "person", ["doctor", "stranger", "reception", "billing", "manager", "admin", "nobody"]
+    "person", ["doctor", "stranger", "reception", "billing", "manager", "custodian", "admin", "nobody"]
 )
 def test_who_is_no_auditor_gets_no_report(callers: Callers, person: str) -> None:
     client = callers.client(person, EVERYTHING)
@@ -171,3 +171,23 @@ def test_a_patient_sees_who_has_seen_their_data_and_not_those_of_others(
 def test_a_guardian_gets_the_report_of_each_child(callers: Callers) -> None:
     guardian = callers.client("guardian", "patient/*.rs", patient="p3")
     assert isinstance(rows_of(guardian, "p3"), list)
+
+
+# The custodian: whether the log is intact, and nothing that stands in it
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_custodian_gets_the_integrity_report_alone(callers: Callers, kind: str) -> None:
+    custodian = callers.client("custodian", "user/AuditEvent.s")
+    answer = custodian.get(f"/AuditEvent/$report?kind={kind}")
+    if kind == "integrity":
+        assert answer.status_code == 200
+        assert answer.json()["rows"]
+    else:
+        assert_outcome(answer, 403, "forbidden", "report-figures-only")
+
+
+def test_a_custodian_sees_neither_events_nor_data(callers: Callers) -> None:
+    client = callers.client("custodian", EVERYTHING)
+    for path in ("AuditEvent", "AuditEvent?patient=p1", "Patient/p1", "Patient", "AuditEvent/$alerts"):
+        assert client.get(f"/{path}").status_code in (403, 404)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fhirserver.access.oauth.parts import Parts, Visit
     from fhirserver.store.oauth_users import UserRecord
 
-FACTOR_ROLES = frozenset(("practitioner", "manager", "auditor", "admin"))
+FACTOR_ROLES = frozenset(("practitioner", "manager", "auditor", "custodian", "admin"))
 ENROL_WITHIN = timedelta(days=7)
 MOST_CODES = 5
 STEP = 30

@@ -118,6 +118,7 @@ _CODES: Mapping[str, tuple[str, str]] = {
     "self": ("o próprio paciente", "the patient"),
     "patient": ("paciente", "patient"),
     "auditor": ("auditoria", "auditor"),
+    "custodian": ("custódia do registro", "custodian"),
     "manager": ("gestão", "manager"),
     "billing": ("faturamento", "billing"),
     "admin": ("administração do sistema", "administrator"),

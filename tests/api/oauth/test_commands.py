@@ -279,7 +279,7 @@ def test_the_demo_has_a_user_for_each_role_and_says_how_to_sign_in(
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     doors = json.loads((tmp_path / FILE).read_text())
     assert [user["name"] for user in doors["users"]] == [
-        "admin", "manager", "practitioner", "reception", "billing", "auditor", "patient",
+        "admin", "manager", "practitioner", "reception", "billing", "auditor", "custodian", "patient",
     ]  # fmt: skip
     for name in ("practitioner", "patient"):
         user = realm.store.users.named(name)

@@ -9,7 +9,7 @@ import pytest
 from fhirserver.access.compartments import KNOWLEDGE, Compartments
 from fhirserver.access.labels import SYSTEM_OF, uncleared
 from fhirserver.access.roles import DEFAULT, ROWS, Roles
-from fhirserver.access.scopes import parse
+from fhirserver.access.scopes import narrow, parse
 from fhirserver.access.vocabulary import DefinedVocabulary
 from fhirserver.r4.definitions import Definitions
 from fhirserver.search.expression import EVERYTHING, Equals, Ids, Missing, Only, Or
@@ -95,6 +95,13 @@ def test_no_role_deletes_and_the_trail_is_the_auditors() -> None:
         assert ("AuditEvent" in named) == (name in ("auditor", "patient"))
         assert "*" not in named
     assert {str(s) for s in known["auditor"].grants["all"]} == {"user/AuditEvent.rs", "user/Provenance.rs"}
+
+
+@pytest.mark.parametrize("role", ["manager", "custodian"])
+def test_who_gets_figures_is_granted_the_scope_for_them_and_no_more(role: str) -> None:
+    asked = parse("user/AuditEvent.rs", DefinedVocabulary(definitions())).resources
+    assert [str(scope) for scope in narrow(asked, roles().ceiling([role]))] == ["user/AuditEvent.s"]
+    assert narrow(asked, roles().ceiling(["practitioner"])) == ()
 
 
 def test_a_role_of_the_settings_replaces_or_adds() -> None:

@@ -114,8 +114,8 @@ def test_codes_count_one_step_back_and_ahead() -> None:
 
 
 def test_who_needs_a_second_factor() -> None:
-    assert [role for role in ("admin", "auditor", "billing", "manager", "patient", "practitioner", "reception")
-            if needs_factor([role], None)] == ["admin", "auditor", "manager", "practitioner"]  # fmt: skip
+    assert [role for role in ("admin", "auditor", "billing", "custodian", "manager", "patient", "practitioner", "reception")
+            if needs_factor([role], None)] == ["admin", "auditor", "custodian", "manager", "practitioner"]  # fmt: skip
     assert needs_factor(["patient"], "SEED")
 
 
