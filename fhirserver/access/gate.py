@@ -85,6 +85,15 @@ class Gate:
         """Raises Throttled for a question by identifier of somebody who has tried too many."""
         self.guesses.admit(agent, interaction, self.planner.definitions)
 
+    async def without_consents(self, agent: Agent, interaction: Interaction) -> Permission | None:
+        """What the agent might do if nobody had forbidden it; None where no consent binds the agent. Raises Forbidden."""
+        if agent.scopes is None:
+            return None
+        situation = await self.situations.of(agent)
+        if not situation.policies:
+            return None
+        return self.planner.permission(agent, replace(situation, policies=(), made={}), interaction)
+
     async def answered(self, agent: Agent, interaction: Interaction, result: Result) -> None:
         """Take note of an answer before it is given. Raises Throttled: it is not to be given; Unavailable."""
         await self.guesses.answered(agent, interaction, result, self.planner.definitions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from fhirserver.app.foundation import Foundation
@@ -10,6 +11,7 @@ from fhirserver.engine.capabilities import capability_statement
 from fhirserver.engine.routes import Router
 from fhirserver.engine.stations import Engine
 from fhirserver.engine.terminology import terminology_capabilities
+from fhirserver.engine.withheld import is_withheld
 from fhirserver.http.cors import Cors
 from fhirserver.http.fhir import FhirApp
 from fhirserver.http.oauth import SMART_CONFIGURATION
@@ -31,6 +33,7 @@ def fhir_api(base: Foundation, services: Services) -> FhirApp:
         systems = await base.terminology.systems()
         return dump_json(terminology_capabilities(systems, settings, base.instance, base.started))
 
+    gate = base.access.gate(services.definitions, base.elements)
     return FhirApp(
         RequestReader(
             services,
@@ -39,8 +42,8 @@ def fhir_api(base: Foundation, services: Services) -> FhirApp:
         ),
         Engine(
             services,
-            base.access.gate(services.definitions, base.elements),
-            base.audit.auditor(services.store),
+            gate,
+            base.audit.auditor(services.store, partial(is_withheld, gate, services.store)),
         ),
         Renderer(settings.fhir_base, base.elements),
         Cors(frozenset(settings.cors_origins), lambda: base.origins),

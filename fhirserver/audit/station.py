@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhirserver.audit.agents import record_of, record_of_interaction
-from fhirserver.audit.denials import AUTHENTICATION, RATE, denial
+from fhirserver.audit.denials import AUTHENTICATION, CONSENT, RATE, denial
 from fhirserver.audit.event import SUCCESS, Event, outcome_of
 from fhirserver.audit.floods import Floods
 from fhirserver.audit.record import Recorder
@@ -25,6 +25,7 @@ from fhirserver.r4.references import ID
 NOBODY = Agent("")
 _FLOODS = (AUTHENTICATION, RATE)
 _MOST_NODES = 2000
+Withheld = Callable[[Agent, Interaction], Awaitable[bool]]
 Owners = Callable[[str, str], Awaitable[tuple[str, ...] | None]]
 
 
@@ -32,12 +33,14 @@ Owners = Callable[[str, str], Awaitable[tuple[str, ...] | None]]
 class Auditor:
     """Audits Exchanges. `owners`: the patients of a stored resource by type and id, None where it is not there.
 
+    `withheld`: whether a consent alone hides what an interaction names from its agent.
     `clock`: microseconds since 1970. `searchable`: codes of the search parameters that events are indexed by.
     """
 
     events: RestEvents
     recorder: Recorder
     owners: Owners
+    withheld: Withheld
     clock: Callable[[], int]
     floods: Floods
     searchable: frozenset[str]
@@ -103,6 +106,8 @@ class Auditor:
             owners = await self._owners(interaction, result.error)
             hidden = owners is not None and isinstance(result.error, NotFound) and _is_of_one(interaction)
             denied = denial(result.error, hidden=hidden)
+            if hidden and interaction is not None and await self._is_withheld(agent, interaction):
+                denied = CONSENT
             targets = _targets(interaction, owners or (), denied)
             now = self.clock()
             address = agent.address or (request.address if request is not None else None)
@@ -111,6 +116,11 @@ class Auditor:
         seen = trace.seen if trace is not None else ()
         access = access_of(record, request, interaction, result, seen, targets, denied)
         return self.events.of(access, self.clock())
+
+    async def _is_withheld(self, agent: Agent, interaction: Interaction) -> bool:
+        with suppress(OutcomeError):
+            return await self.withheld(agent, interaction)
+        return False
 
     async def _owners(
         self, interaction: Interaction | None, error: OutcomeError | None

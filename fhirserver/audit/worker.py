@@ -28,7 +28,7 @@ from fhirserver.audit.recorded import QueryRecorder
 from fhirserver.audit.rest import RestEvents
 from fhirserver.audit.security import SecurityEvents
 from fhirserver.audit.spool import Spool
-from fhirserver.audit.station import Auditor
+from fhirserver.audit.station import Auditor, Withheld
 from fhirserver.audit.sweep import ALIVE_SECONDS, Sweeper, about_process, lease_name
 from fhirserver.audit.system import SystemEvents, migrated_id
 from fhirserver.context import AuthEvent, Version
@@ -118,10 +118,10 @@ class AuditWorker:
             on.clock,
         )
 
-    def auditor(self, store: Store) -> Auditor:
+    def auditor(self, store: Store, withheld: Withheld) -> Auditor:
         """The audit station of an engine on `store`."""
         return Auditor(
-            self.events, self.recorder, store.owners, self._on.clock, self.floods, self._searchable
+            self.events, self.recorder, store.owners, withheld, self._on.clock, self.floods, self._searchable
         )
 
     def reasons(self) -> list[str]:

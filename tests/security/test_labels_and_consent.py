@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.kit.audit import events_of, subtypes
 from tests.kit.client import Fhir, assert_outcome
 from tests.kit.tokens import Callers
 from tests.security.clinic import ACT_CODE, Json, condition, observation, ref
@@ -174,6 +175,26 @@ def test_a_consent_binds_no_other_patient_not_the_patient_and_no_backend(
     assert doctor.get("/Observation/lab1").status_code == 200
     assert callers.client("davi", "patient/*.rs", patient="p4").get("/Observation/lab4").status_code == 200
     assert system.get("/Observation/lab4").status_code == 200
+
+
+def test_the_audit_log_tells_what_a_consent_withheld_from_what_is_out_of_reach(
+    callers: Callers, consents: Consents
+) -> None:
+    auditing = callers.client("system", "system/*.rs system/AuditEvent.rs")
+
+    def told(person: str, path: str) -> tuple[list[str], str]:
+        answer = callers.client(person, "user/*.rs").get(path)
+        assert_outcome(answer, 404, "not-found", "resource-unknown")
+        (event,) = events_of(auditing, answer.headers["x-request-id"])
+        return subtypes(event)[1:], event["outcome"]
+
+    compartment = (["denied", "denied-compartment"], "4")
+    consents.put({"type": "deny", "class": [TYPE_OBSERVATION]})
+    assert told("doctor", "/Observation/lab4") == (["denied", "denied-consent"], "8")
+    assert told("stranger", "/Observation/lab4") == compartment  # no consent would have opened it
+    assert told("doctor", "/Observation/absent") == ([], "4")
+    consents.withdraw()
+    assert told("stranger", "/Observation/lab4") == compartment
 
 
 def test_a_consent_binds_writes_and_apps(callers: Callers, consents: Consents) -> None:
