@@ -58,7 +58,11 @@ def test_a_manager_gets_figures_that_name_no_patient(callers: Callers, manager: 
     }
 
 
-def test_the_figures_of_a_manager_count_what_the_auditor_sees(manager: Fhir, auditor: Fhir) -> None:
+def test_the_figures_of_a_manager_count_what_the_auditor_sees(
+    callers: Callers, manager: Fhir, auditor: Fhir
+) -> None:
+    assert callers.client("ana", "patient/*.rs", patient="p1").get("/Patient/p1").status_code == 200
+    assert callers.client("doctor", "user/*.rs").get("/Patient/p1").status_code == 200
     by_user = {
         row["who"]: row for row in manager.get("/AuditEvent/$report?kind=user-activity").json()["rows"]
     }
