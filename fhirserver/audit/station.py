@@ -106,7 +106,7 @@ class Auditor:
             owners = await self._owners(interaction, result.error)
             hidden = owners is not None and isinstance(result.error, NotFound) and _is_of_one(interaction)
             denied = denial(result.error, hidden=hidden)
-            if hidden and interaction is not None and await self._is_withheld(agent, interaction):
+            if hidden and interaction is not None and await self.withheld(agent, interaction):
                 denied = CONSENT
             targets = _targets(interaction, owners or (), denied)
             now = self.clock()
@@ -116,11 +116,6 @@ class Auditor:
         seen = trace.seen if trace is not None else ()
         access = access_of(record, request, interaction, result, seen, targets, denied)
         return self.events.of(access, self.clock())
-
-    async def _is_withheld(self, agent: Agent, interaction: Interaction) -> bool:
-        with suppress(OutcomeError):
-            return await self.withheld(agent, interaction)
-        return False
 
     async def _owners(
         self, interaction: Interaction | None, error: OutcomeError | None

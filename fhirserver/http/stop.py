@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 _LOG = logging.getLogger("fhirserver.stop")
 CLOSE_SECONDS = 10.0
@@ -23,8 +22,7 @@ def bound_stop(seconds: float, close: Callable[[], Awaitable[None]]) -> Callable
 
     `close`: what the end of the ASGI lifespan would do; given CLOSE_SECONDS where the lifespan is not ended in time.
     To be called in the event loop, once the server has set its own handlers: they get SIGINT, which means the same
-    to them. Where the loop knows no signals (Windows) nothing is bounded. Returns what to call where the lifespan
-    was ended in time.
+    to them. Returns what to call where the lifespan was ended in time.
     """
     loop = asyncio.get_running_loop()
     begun: list[asyncio.TimerHandle] = []
@@ -49,6 +47,5 @@ def bound_stop(seconds: float, close: Callable[[], Awaitable[None]]) -> Callable
         for timer in begun:
             timer.cancel()
 
-    with suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGTERM, begin)
+    loop.add_signal_handler(signal.SIGTERM, begin)
     return in_time

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 from typing import Final, TypeAlias
 
 from fhirserver.context import JsonObject, Permission, Version
@@ -73,20 +74,18 @@ async def modify(
     """Replace what is current by what `change` makes of it; see Store.modify."""
     await _check_target(parts, type, id)
     key = key_of(parts.tenant, type, id)
+    attempt = partial(_attempt, parts, type, id, change, permission, method, submitted)
     if parts.lane.session is not None:  # a lost race ends the transaction, which is then run again
-        if (version := await _attempt(parts, type, id, change, permission, method, submitted)) is None:
+        if (version := await attempt()) is None:
             raise contention()
         return version
-    if not parts.turns.busy(key):
-        version = await _attempt(parts, type, id, change, permission, method, submitted)
-        if version is not None:
-            return version
+    if not parts.turns.busy(key) and (version := await attempt()) is not None:
+        return version
     async with parts.turns.turn(key):
-        for attempt in range(ATTEMPTS):
-            version = await _attempt(parts, type, id, change, permission, method, submitted)
-            if version is not None:
+        for turn in range(ATTEMPTS):
+            if (version := await attempt()) is not None:
                 return version
-            pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+            pause = min(_FIRST_PAUSE * 2**turn, _LONGEST_PAUSE)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
     raise contention()
 

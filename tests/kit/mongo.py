@@ -1,7 +1,7 @@
 """A real MongoDB for tests: one embedded mongod for each pytest worker, a fresh database for each test.
 
 Fixtures (import them into a conftest.py): `mongodb_uri`, `database_name`. FHIRSERVER_TEST_MONGODB_URI names a
-replica set to use instead.
+replica set to use instead, started with --setParameter enableTestCommands=1.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pymongo
 import pytest
-from pymongo.errors import OperationFailure
 
 from fhirserver.store import Mongod, connect
-
-_NO_COMMAND = (13, 59)  # unauthorized, command not found
 
 
 @contextmanager
@@ -78,26 +75,12 @@ def guarded_mongod(folder: Path) -> Iterator[Guarded]:
         yield Guarded(closed_one.uri)
 
 
-def no_fail_points(error: OperationFailure) -> NoReturn:
-    """Skips the calling test where a MongoDB of the developer's has no fail points; with CI set that is a failure."""
-    if (
-        error.code not in _NO_COMMAND
-        or not os.environ.get("FHIRSERVER_TEST_MONGODB_URI")
-        or os.environ.get("CI")
-    ):
-        raise error
-    pytest.skip("the MongoDB of FHIRSERVER_TEST_MONGODB_URI was not started with enableTestCommands")
-
-
 @asynccontextmanager
 async def failing(uri: str, command: str, how: dict[str, Any], times: int = 1) -> AsyncIterator[None]:
     """The next `times` calls of `command` fail in the database, as its fail point says in `how`."""
     async with connect(uri) as client:
         data = {"failCommands": [command], "appName": "fhirserver", **how}
-        try:
-            await client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
-        except OperationFailure as error:
-            no_fail_points(error)
+        await client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
         try:
             yield
         finally:
