@@ -238,9 +238,9 @@ def test_registration_needs_its_token(realm: Realm) -> None:
 def test_an_old_key_stays_published_and_the_new_one_signs(realm: Realm) -> None:
     from datetime import timedelta
 
-    old = realm.parts.keys.all()[0].kid
+    old = realm.parts.keys.signing().kid
     new = realm.parts.keys.rotate()
-    assert [key["kid"] for key in realm.parts.keys.published()["keys"]][:2] == [new, old]
+    assert {new, old} <= {key["kid"] for key in realm.parts.keys.published()["keys"]}
     assert realm.parts.keys.signing().kid == new
     published = realm.parts.keys.published()["keys"]
     assert all(key.keys().isdisjoint({"d", "p", "q"}) for key in published)
